@@ -1,0 +1,1 @@
+"""Studies that ship with neural-alignment: YAML files to run, copy and edit."""
