@@ -1,0 +1,193 @@
+"""Run a study: plan, compute what is missing, and lay out the run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cache import Store
+from neural_alignment import DataError, InputError, __version__
+from pipelines.config import Study
+from pipelines.execution import execute
+from pipelines.perform import Outcome, Site, perform
+from pipelines.plan import Plan, make_plan
+from pipelines.progress import Progress
+from pipelines.study import load_study, study_yaml
+
+__all__ = ["RunSummary", "open_run", "publish", "rewrite_report", "run_study", "stage_counts"]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did.
+
+    Attributes
+    ----------
+    folder : Path
+        The run folder: ``report.html``, ``report.pdf``, ``tables/``, ``figures/``, ``study.yaml``, ``provenance.json``.
+    computed, kept : int
+        Tasks computed now, and tasks whose results were in the store.
+    seconds : float
+        From planning to the run folder.
+    """
+
+    folder: Path
+    computed: int
+    kept: int
+    seconds: float
+
+
+def run_study(study: Study, store: Store, out: Path, console: Console) -> RunSummary:
+    """Compute what the store lacks of a study and write its run folder.
+
+    Parameters
+    ----------
+    study : Study
+        As :func:`~pipelines.study.load_study` returns it.
+    store : Store
+        Where results are kept.
+    out : Path
+        The run folder is ``out / study.name``.
+    console : rich.console.Console
+        Shows progress.
+
+    Raises
+    ------
+    DataError
+        A task failed; the message lists each, and what finished is kept.
+    """
+    clock = time.monotonic()
+    folder = out / study.name
+    _prepare(folder, study)
+
+    def plan() -> tuple[list[Any], bool]:
+        made = make_plan(study, store)
+        return made.wanted, made.complete
+
+    with Progress(console) as progress:
+        outcomes = execute(plan, store, study.compute, progress)
+    _raise_failures(outcomes, folder)
+    final = make_plan(study, store)
+    publish(final, study, store, folder)
+    computed = sum(outcome.status == "done" for outcome in outcomes)
+    return RunSummary(folder, computed, len(final.tasks) - computed, time.monotonic() - clock)
+
+
+def open_run(run: str | Path) -> tuple[Study, Path]:
+    """Return the study that a run folder was made from, and the folder.
+
+    Raises
+    ------
+    InputError
+        There is no such run folder, or it holds no study.
+    """
+    folder = Path(run)
+    if not folder.is_dir() and (Path("runs") / folder).is_dir():
+        folder = Path("runs") / folder
+    if not (folder / "study.yaml").is_file():
+        there = sorted(path.parent.name for path in Path("runs").glob("*/study.yaml"))
+        known = f" Runs here: {', '.join(there)}." if there else " Make one with 'nalign run demo'."
+        raise InputError(f"{run} is not a run folder: it has no study.yaml.{known}")
+    return load_study(folder / "study.yaml"), folder
+
+
+def rewrite_report(run: str | Path, store: Store) -> Path:
+    """Render a run's report again from stored results, and lay it out in the run folder.
+
+    Raises
+    ------
+    DataError
+        Results that the report needs are not in the store.
+    """
+    study, folder = open_run(run)
+    plan = make_plan(study, store)
+    missing = [] if plan.report is None else [
+        task for task in plan.report.inputs.values() if not store.has(task.stage, task.key)
+    ]
+    if plan.report is None or missing:
+        raise DataError(
+            f"The report of {folder} needs results that are not in the store {store.root}. "
+            f"Compute them: nalign run {folder / 'study.yaml'} --out {folder.parent}"
+        )
+    store.remove(plan.report.stage, plan.report.key)
+    outcome = perform(plan.report.spec(), Site(store.root))
+    _raise_failures([outcome], folder)
+    publish(plan, study, store, folder)
+    return folder
+
+
+def stage_counts(plan: Plan, store: Store) -> dict[str, tuple[int, int]]:
+    """Return, by stage, how many results are in the store and how many tasks the plan knows."""
+    counts: dict[str, tuple[int, int]] = {}
+    for task in plan.tasks:
+        kept, known = counts.get(task.stage, (0, 0))
+        counts[task.stage] = (kept + store.has(task.stage, task.key), known + 1)
+    return counts
+
+
+def publish(plan: Plan, study: Study, store: Store, folder: Path) -> None:
+    """Copy the report out of the store into the run folder, each file by rename, and write the provenance."""
+    assert plan.report is not None
+    entry = store.path(plan.report.stage, plan.report.key)
+    for source in sorted(entry.rglob("*")):
+        if source.is_file() and source.name != "provenance.json":
+            _copy(source, folder / source.relative_to(entry))
+    tasks = [
+        {"stage": task.stage, "key": task.key, "label": task.label, **store.provenance(task.stage, task.key)}
+        for task in plan.tasks
+        if store.has(task.stage, task.key)
+    ]
+    record = {"study": study.name, "neural_alignment": __version__, "store": str(store.root), "tasks": tasks}
+    _write(folder / "provenance.json", json.dumps(record, indent=1, default=str) + "\n")
+
+
+def _prepare(folder: Path, study: Study) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / "study.yaml", study_yaml(study))
+    except OSError as error:
+        raise DataError(
+            f"The run folder {folder} cannot be written ({error.strerror}). "
+            "Choose another with --out, or mend its permissions or the disk's space."
+        ) from None
+
+
+def _raise_failures(outcomes: list[Outcome], folder: Path) -> None:
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    log = folder / "errors.log"
+    if not failed:
+        log.unlink(missing_ok=True)
+        return
+    skipped = sum(outcome.status == "skipped" for outcome in outcomes)
+    traces = [f"{outcome.stage} {outcome.label} {outcome.key}\n{outcome.trace}" for outcome in failed if outcome.trace]
+    if traces:
+        _write(log, "\n".join(traces))
+    lines = list(dict.fromkeys(f"  - {outcome.stage} {outcome.label}: {outcome.message}" for outcome in failed))
+    more = f"\n  ... and {len(lines) - 10} more" if len(lines) > 10 else ""
+    raise DataError(
+        f"{len(failed)} of {len(outcomes)} tasks failed, {skipped} that need them were skipped; "
+        "the others are kept, and the next run goes on from there.\n"
+        + "\n".join(lines[:10])
+        + more
+        + (f"\nTracebacks are in {log}." if traces else "")
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.copyfile(source, temporary)
+    temporary.replace(target)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

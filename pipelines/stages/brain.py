@@ -1,0 +1,100 @@
+"""Stages on the cortical side: an observatory's files to responses, a population and its representations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neural_alignment import DataError
+from pipelines.perform import Context, Inputs
+
+__all__ = ["observatory", "population", "representations", "responses", "scenes"]
+
+
+def observatory(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: Path) -> None:
+    """Write a simulated observatory into ``folder``."""
+    from alignment.brain.simulated import simulate_observatory
+
+    del inputs
+    simulate_observatory(folder, **params, progress=context.tell)
+
+
+def responses(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Read one session: trial responses per cell and scene, with its quality counts."""
+    from alignment.brain import quality_table, split_half_reliability, trial_responses
+
+    session = _session(inputs, params, context)
+    data = trial_responses(session, window=tuple(params["window"]), method=params["method"])
+    reliability = split_half_reliability(data["response"], seed=params["seed"])
+    data = data.assign_coords(reliability=("cell", np.asarray(reliability, dtype=np.float32)))
+    data = _with_catalogue(data, params["experiment"])
+    return {"responses": data, "quality": quality_table(data)}
+
+
+def scenes(inputs: Inputs, params: Mapping[str, Any], context: Context) -> xr.Dataset:
+    """Resize the natural scenes of one session to every size the study needs: ``scenes_HxW`` (scene, y, x) in [0, 1]."""
+    from alignment.brain import resize_scenes
+
+    template = _session(inputs, params, context).scenes()
+    sizes = [tuple(size) for size in params["sizes"]]
+    variables = {
+        f"scenes_{h}x{w}": (("scene", f"y_{h}x{w}", f"x_{h}x{w}"), resize_scenes(template, (h, w))) for h, w in sizes
+    }
+    return xr.Dataset(variables, coords={"scene": np.arange(len(template))})
+
+
+def population(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Join sessions along cells, drop the unreliable if asked, select the most central if asked."""
+    from alignment.brain import join_sessions, select_cells
+
+    parts = []
+    names = inputs.names()
+    for done, name in enumerate(names):
+        context.tell(done, len(names), name)
+        parts.append(inputs[name])
+    quality = pd.concat([part["quality"] for part in parts], ignore_index=True)
+    data = join_sessions([part["responses"] for part in parts])
+    threshold = params["min_reliability"]
+    if threshold is not None:
+        keep = data["reliability"].values >= threshold
+        if not keep.any():
+            raise DataError(
+                f"None of {data.sizes['cell']} cells has a split-half reliability of at least {threshold}. "
+                "Lower responses.min_reliability in the study."
+            )
+        data = data.isel(cell=np.flatnonzero(keep))
+    if params["select"]:
+        data = select_cells(
+            data, per_class=params["per_class"], clusters=params["clusters"], seed=params["seed"]
+        )
+    return {"responses": data, "quality": quality}
+
+
+def representations(inputs: Inputs, params: Mapping[str, Any], context: Context) -> xr.Dataset:
+    """Represent every cell of the population as DESIGN's ``weighted``, ``matched`` or ``tuning`` vector."""
+    from alignment.brain import represent
+
+    del context
+    height, width = params["grid"]
+    images = inputs["scenes"][f"scenes_{height}x{width}"].values
+    return represent(inputs["population"]["responses"], images, kind=params["kind"], grid=(height, width))
+
+
+def _session(inputs: Inputs, params: Mapping[str, Any], context: Context) -> Any:
+    from alignment.brain.observatory import Observatory
+
+    folder = inputs.folder("observatory") if "observatory" in inputs else Path(context.where["folder"])
+    return Observatory(folder).session(int(params["experiment_id"]))
+
+
+def _with_catalogue(data: xr.Dataset, experiment: Mapping[str, Any]) -> xr.Dataset:
+    """Let the catalogue's words (labels counted over the whole catalogue) stand over the file's own."""
+    names = ("area", "cre_line", "genotype", "full_genotype", "depth_um", "cortical_layer", "neuron_class", "donor_id")
+    cells = data.sizes["cell"]
+    known = {name: ("cell", np.repeat(np.asarray([experiment[name]]), cells)) for name in names if name in experiment}
+    return data.assign_coords(known)

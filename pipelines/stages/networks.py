@@ -1,0 +1,124 @@
+"""Stages on the network side: domains, training, evaluation on targets, and layer activations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pipelines.perform import Context, Inputs
+
+__all__ = ["activations", "domain", "evaluate", "train"]
+
+
+def domain(inputs: Inputs, params: Mapping[str, Any], context: Context) -> xr.Dataset:
+    """Load one split of one domain: ``images`` (image, channel, y, x) uint8 and ``labels``."""
+    from alignment.transfer import load_domain
+
+    del inputs
+    loaded = load_domain(
+        params["name"],
+        params["split"],
+        data=context.where.get("data"),
+        image_size=params["image_size"],
+        seed=params["seed"],
+        limit=params["limit"],
+    )
+    return loaded.to_dataset()
+
+
+def train(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Train one network, ± a layer in front, on one source: weights, history, summary."""
+    from alignment.transfer import Domain
+    from alignment.transfer import train as train_model
+
+    source = Domain.from_dataset(inputs["domain"])
+    model = _model(params, len(source.classes), weights=_weights(params, context))
+    names = ("epochs", "batch_size", "learning_rate", "patience", "validation", "seed")
+    result = train_model(
+        model,
+        source,
+        **{name: params[name] for name in names},
+        device=context.device,
+        checkpoint=context.scratch,
+        progress=context.tell,
+    )
+    context.notes["device"] = result.device
+    weights = {name: tensor.detach().cpu() for name, tensor in result.model.state_dict().items()}
+    summary = {
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "seconds": result.seconds,
+        "num_classes": len(source.classes),
+        "n": len(source.labels),
+    }
+    return {"weights": weights, "history": result.history, "summary": summary}
+
+
+def evaluate(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Score a trained network once on one target's test split: a row of the transfer table and the confusion."""
+    from alignment.transfer import Domain
+    from alignment.transfer import evaluate as evaluate_model
+
+    target, trained = Domain.from_dataset(inputs["domain"]), inputs["trained"]
+    model = _trained(params, trained)
+    scored = evaluate_model(model, target, device=context.device)
+    names = ("model", "layer_variant", "source", "target", "seed")
+    row = {name: params[name] for name in names}
+    row |= {"accuracy": scored.accuracy, "n": scored.n, "ci_low": scored.ci_low, "ci_high": scored.ci_high}
+    row |= {"epochs": trained["summary"]["epochs"], "seconds": trained["summary"]["seconds"]}
+    return {"row": pd.DataFrame([row]), "confusion": pd.DataFrame(scored.confusion).rename(columns=str)}
+
+
+def activations(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, xr.Dataset]:
+    """Read a network's layers on the natural scenes, in execution order."""
+    from alignment.models import extract_activations
+
+    if "trained" in inputs:
+        model = _trained(params, inputs["trained"])
+    else:
+        model = _model(params, 1000, weights=_weights(params, context))
+    size = params["network"]["image_size"]
+    grey = inputs["scenes"][f"scenes_{size}x{size}"].values
+    images = np.repeat(grey[:, None].astype(np.float32), 3, axis=1)
+    layers = extract_activations(
+        model,
+        images,
+        layers=params["layers"],
+        grid=tuple(params["grid"]),
+        batch_size=params["batch_size"],
+        device=context.device,
+    )
+    names = {}
+    for index, (name, data) in enumerate(layers.items()):
+        names[f"{index:03d}"] = data.assign_attrs(layer=name, layer_index=index)
+    return names
+
+
+def _model(params: Mapping[str, Any], num_classes: int, weights: str | None) -> Any:
+    from alignment.models import create_model, with_layer
+
+    network = params["network"]
+    model = create_model(
+        network["name"],
+        weights=weights,
+        seed=network["seed"],
+        num_classes=num_classes,
+        image_size=network["image_size"],
+        width=network["width"],
+    )
+    return with_layer(model, params["layer_variant"])
+
+
+def _trained(params: Mapping[str, Any], trained: Mapping[str, Any]) -> Any:
+    model = _model({"layer_variant": "baseline", **params}, trained["summary"]["num_classes"], weights=None)
+    model.load_state_dict(trained["weights"])
+    return model
+
+
+def _weights(params: Mapping[str, Any], context: Context) -> str | None:
+    """Return the file of weights on this machine, or the hub tag the study names, or None for random ones."""
+    return context.where.get("weights", params.get("weights"))
