@@ -1,0 +1,20 @@
+"""Reports: figures, tables, one standalone HTML page and the same as PDF.
+
+>>> from reports import ReportData, write_report
+>>> data = ReportData(name="demo", title="A demo", sentence="One.", simulated=True, study_yaml="", command="")
+>>> data.has("similarity")
+False
+"""
+
+from .data import DensityPair, DomainImages, Examples, MapExample, ReportData
+from .report import ReportFiles, write_report
+
+__all__ = [
+    "DensityPair",
+    "DomainImages",
+    "Examples",
+    "MapExample",
+    "ReportData",
+    "ReportFiles",
+    "write_report",
+]

@@ -1,0 +1,186 @@
+"""The pieces that a page is built of: sections that hold figures, tables, sentences and code."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+__all__ = [
+    "Cell",
+    "Code",
+    "Column",
+    "FigureBlock",
+    "Findings",
+    "Prose",
+    "Section",
+    "TableBlock",
+    "table_block",
+]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Parameters
+    ----------
+    key : str
+        The column's name in the data frame.
+    label : str
+        The heading.
+    digits : int, optional
+        Decimals; ``None`` for text and whole numbers.
+    scale : float
+        Factor before printing (100 for percent).
+    signed : bool
+        Print a plus sign.
+    """
+
+    key: str
+    label: str
+    digits: int | None = None
+    scale: float = 1.0
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed value, what it sorts by, and the colour behind it (``None`` for none)."""
+
+    text: str
+    sort: str = ""
+    numeric: bool = False
+    background: str | None = None
+    ink: str | None = None
+
+
+@dataclass(frozen=True)
+class TableBlock:
+    """A table as it is printed."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    caption: str
+    csv: str = ""
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class FigureBlock:
+    """A rendered figure and its words."""
+
+    name: str
+    svg: bytes
+    caption: str
+    alt: str
+    width: float
+    kind: str = "figure"
+
+    @property
+    def source(self) -> str:
+        """The figure as a ``data:`` address, so that the page needs no other file and no id can clash."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph; ``absent`` marks one that says what a study had no part of."""
+
+    text: str
+    absent: bool = False
+    kind: str = "prose"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Sentences as a list; each may carry a tone: ``"caution"`` or ``""``."""
+
+    items: Sequence[tuple[str, str]]
+    kind: str = "findings"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text in a typewriter face, folded away on screen where it is long."""
+
+    text: str
+    title: str
+    folded: bool = False
+    kind: str = "code"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of the page."""
+
+    anchor: str
+    title: str
+    blocks: Sequence[TableBlock | FigureBlock | Prose | Findings | Code] = field(default_factory=tuple)
+
+
+def table_block(
+    frame: pd.DataFrame, columns: Sequence[Column], caption: str, *, csv: str = "", heat: Sequence[str] = ()
+) -> TableBlock:
+    """Format a data frame.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The values.
+    columns : sequence of Column
+        What to print, in order; columns that the frame does not have, or has no value in, are left out.
+    caption : str
+        What the table shows, with units and n.
+    csv : str, optional
+        Address of the whole table beside the page.
+    heat : sequence of str
+        Columns (with values in [0, 1]) to colour from white to deep teal by value.
+
+    Returns
+    -------
+    TableBlock
+        Ready for the template; every text in it is still unescaped.
+    """
+    shown = [column for column in columns if column.key in frame.columns and frame[column.key].notna().any()]
+    rows = []
+    for _, record in frame.iterrows():
+        cells = []
+        for column in shown:
+            cell = _cell(record[column.key], column)
+            if column.key in heat and cell.numeric and cell.text != "–":
+                cell = _heated(cell, float(record[column.key]))
+            cells.append(cell)
+        rows.append(tuple(cells))
+    return TableBlock(tuple(shown), tuple(rows), caption, csv)
+
+
+def _cell(value: object, column: Column) -> Cell:
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
+        value, (bool, np.bool_)
+    )
+    if value is None or (number and not np.isfinite(float(value))):  # type: ignore[arg-type]
+        return Cell("–", "", number or column.digits is not None)
+    if isinstance(value, (bool, np.bool_)):
+        return Cell("yes" if value else "no", "1" if value else "0")
+    if number and column.digits is not None:
+        scaled = float(value) * column.scale  # type: ignore[arg-type]
+        sign = "+" if column.signed else ""
+        text = f"{scaled:{sign},.{column.digits}f}".replace("-", "−")
+        return Cell(text, repr(scaled), True)
+    if number:
+        whole = float(value)  # type: ignore[arg-type]
+        text = f"{whole:.0f}" if whole.is_integer() else f"{whole:.4g}"
+        return Cell(text.replace("-", "−"), repr(whole), True)
+    return Cell(str(value), str(value).lower(), column.digits is not None)
+
+
+def _heated(cell: Cell, value: float) -> Cell:
+    share = min(max(value, 0.0), 1.0)
+    low, high = np.array([255, 255, 255]), np.array([0, 98, 87])
+    colour = (low + (high - low) * share**1.2).round().astype(int)
+    ink = "#ffffff" if share > 0.55 else "#1d2733"
+    return Cell(cell.text, cell.sort, True, "#{:02x}{:02x}{:02x}".format(*colour), ink)

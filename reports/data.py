@@ -1,0 +1,272 @@
+"""What a report is made of: the tables and arrays that a study hands over, checked once at the door.
+
+Nothing here computes a score. Parts that a study did not have stay ``None`` (or empty), and the page then
+says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neural_alignment import DataError
+
+__all__ = ["TABLES", "DensityPair", "DomainImages", "Examples", "MapExample", "ReportData", "TableSpec"]
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """The columns of one table: those a report cannot do without, and those it uses when they are there."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+TABLES: dict[str, TableSpec] = {
+    "similarity": TableSpec(
+        ("model", "layer_variant", "layer", "representation", "group_by", "group", "metric", "value"),
+        ("neurn", "layer_index", "ci_low", "ci_high", "n_cells", "n_units", "ceiling", "p", "q"),
+    ),
+    "paired": TableSpec(
+        ("model", "layer", "representation", "group_by", "group", "metric", "difference"),
+        ("ci_low", "ci_high", "p", "q"),
+    ),
+    "transfer": TableSpec(
+        ("model", "layer_variant", "source", "target", "seed", "accuracy"),
+        ("n", "epochs", "seconds", "ci_low", "ci_high", "classes"),
+    ),
+    "cells": TableSpec(
+        ("cell_specimen_id", "area", "cre_line", "genotype", "neuron_class"),
+        (
+            "experiment_id",
+            "donor_id",
+            "depth_um",
+            "cortical_layer",
+            "reliability",
+            "peak",
+            "time_to_peak",
+            "degenerate",
+        ),
+    ),
+    "cell_scores": TableSpec(("model", "layer_variant", "layer", "cell", "rmse_mean"), ("representation",)),
+    "sessions": TableSpec(("experiment_id",), ()),
+    "marginals": TableSpec(("quantity", "quantile", "simulated", "real"), ()),
+    "embedding": TableSpec(("x", "y", "area", "genotype", "neuron_class", "kept"), ("cluster",)),
+}
+"""The tables of a report by the name of their field in :class:`ReportData`."""
+
+
+@dataclass(frozen=True)
+class MapExample:
+    """One small picture: a neuron's representation, or a unit's map.
+
+    Parameters
+    ----------
+    image : (y, x) array
+        Values; shown on a grey scale of its own range.
+    label : str
+        What stands under it, e.g. ``"VISp, Cux2-1"`` or ``"layer2, unit 17"``.
+    kind : {"neuron", "unit"}
+        Which side of the comparison it comes from.
+    neuron_class : str, optional
+        ``"excitatory"`` or ``"inhibitory"``: the colour of a neuron's frame.
+    """
+
+    image: np.ndarray
+    label: str
+    kind: str
+    neuron_class: str | None = None
+
+
+@dataclass(frozen=True)
+class DensityPair:
+    """Kernel densities of a neuron's and a unit's values on one grid, and how much of them is shared.
+
+    Parameters
+    ----------
+    x, neuron, unit : (grid,) arrays
+        The grid (representation value, no unit) and the two densities on it.
+    iou : float
+        Area of the lower over area of the upper envelope, in [0, 1].
+    best : bool
+        One of the best pairs (``True``) or of the worst (``False``).
+    neuron_label, unit_label : str
+        Whose densities they are.
+    neuron_class : str, optional
+        ``"excitatory"`` or ``"inhibitory"``.
+    """
+
+    x: np.ndarray
+    neuron: np.ndarray
+    unit: np.ndarray
+    iou: float
+    best: bool
+    neuron_label: str
+    unit_label: str
+    neuron_class: str | None = None
+
+
+@dataclass(frozen=True)
+class DomainImages:
+    """Sample images of one transfer domain, as they are and after NeuRN.
+
+    Parameters
+    ----------
+    domain : str
+        The domain's name.
+    images, neurn : (n, y, x) or (n, y, x, channel) arrays
+        The images (uint8, or floats in [0, 1]) and what NeuRN makes of them (floats in [0, 1]).
+    labels : sequence of str, optional
+        One class name an image.
+    """
+
+    domain: str
+    images: np.ndarray
+    neurn: np.ndarray
+    labels: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Samples to look at: representations and unit maps, densities of unit pairs, images of the domains."""
+
+    maps: Sequence[MapExample] = ()
+    densities: Sequence[DensityPair] = ()
+    domains: Sequence[DomainImages] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """Everything a report shows.
+
+    Parameters
+    ----------
+    name, title, sentence : str
+        The study's short name, its title, and the study in one sentence.
+    simulated : bool
+        Whether the neurons are simulated; then every page and every figure made from them says SIMULATED.
+    study_yaml, command : str
+        The study as resolved, and the command that runs it again.
+    origin : str, optional
+        Where the neural data come from, in a sentence or two, with what a reader must cite.
+    similarity, paired, transfer, cells, cell_scores, sessions, marginals, embedding : pandas.DataFrame,
+    optional
+        Tidy tables with the columns of :data:`TABLES`; columns that are optional there are filled with NaN.
+        ``cell_scores.cell`` is the row's position in ``cells``. ``paired.difference`` is NeuRN − baseline.
+        Fractions (accuracy) lie in [0, 1]; ``peak`` is in % dF/F, ``time_to_peak`` in s, ``depth_um`` in µm.
+    examples : Examples, optional
+        Samples to look at.
+    architectures : xarray.Dataset, optional
+        ``score`` and ``correlation`` (model, model).
+    provenance : sequence of mappings, optional
+        One a stage: ``stage``, ``key``, ``version``, ``seconds``, ``device``, ``packages`` (a mapping),
+        ``seed`` ...
+    notes : sequence of str, optional
+        Sentences that the reader must know (cells dropped, a class that fell short), printed with the
+        findings.
+
+    Raises
+    ------
+    DataError
+        A table lacks a column it cannot do without.
+
+    Examples
+    --------
+    >>> data = ReportData(
+    ...     name="demo", title="Demo", sentence="One study.", simulated=True, study_yaml="", command=""
+    ... )
+    >>> data.has("cells")
+    False
+    """
+
+    name: str
+    title: str
+    sentence: str
+    simulated: bool
+    study_yaml: str
+    command: str
+    origin: str = ""
+    similarity: pd.DataFrame | None = None
+    paired: pd.DataFrame | None = None
+    transfer: pd.DataFrame | None = None
+    cells: pd.DataFrame | None = None
+    cell_scores: pd.DataFrame | None = None
+    sessions: pd.DataFrame | None = None
+    marginals: pd.DataFrame | None = None
+    embedding: pd.DataFrame | None = None
+    examples: Examples | None = None
+    architectures: xr.Dataset | None = None
+    provenance: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        for name in TABLES:
+            frame = getattr(self, name)
+            if frame is not None:
+                object.__setattr__(self, name, _complete(frame, name))
+        if self.cell_scores is not None and len(self.cell_scores):
+            n_cells = 0 if self.cells is None else len(self.cells)
+            positions = self.cell_scores["cell"]
+            if positions.min() < 0 or positions.max() >= n_cells:
+                raise DataError(
+                    "The 'cell' column of the report's cell_scores must hold rows of its cells table, "
+                    f"0 to {n_cells - 1}. Got {positions.min()} to {positions.max()} instead. "
+                    "Hand over the cells table that the scores were made from."
+                )
+
+    def has(self, part: str) -> bool:
+        """Tell whether a part is there and holds anything.
+
+        Parameters
+        ----------
+        part : str
+            A field's name, or ``"maps"``, ``"densities"``, ``"domains"`` of the examples.
+
+        Returns
+        -------
+        bool
+            Whether there is something to show.
+        """
+        if part in {field.name for field in dataclasses.fields(Examples)}:
+            return self.examples is not None and len(getattr(self.examples, part)) > 0
+        value = getattr(self, part)
+        if isinstance(value, Examples):
+            return any(self.has(field.name) for field in dataclasses.fields(Examples))
+        return value is not None and len(value) > 0
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table of :data:`TABLES`, empty (with its columns) where the study had none."""
+        frame: pd.DataFrame | None = getattr(self, name)
+        if frame is None:
+            spec = TABLES[name]
+            return pd.DataFrame(columns=[*spec.required, *spec.optional])
+        return frame
+
+
+def _complete(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    spec = TABLES[name]
+    missing = [column for column in spec.required if column not in frame.columns]
+    if missing:
+        raise DataError(
+            f"The report's {name} table must have the columns {', '.join(spec.required)}. "
+            f"Got a table without {', '.join(missing)} instead. Run the study's stage that writes it again."
+        )
+    absent = [column for column in spec.optional if column not in frame.columns]
+    complete = frame.reset_index(drop=True).assign(**dict.fromkeys(absent, np.nan))
+    if name == "similarity":
+        complete = _layer_order(complete)
+    return complete
+
+
+def _layer_order(similarity: pd.DataFrame) -> pd.DataFrame:
+    """Give layers without a number their place of first appearance in their model."""
+    if not similarity["layer_index"].isna().any():
+        return similarity
+    order = similarity.groupby("model", sort=False)["layer"].transform(lambda layer: pd.factorize(layer)[0])
+    return similarity.assign(layer_index=similarity["layer_index"].fillna(order))

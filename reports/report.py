@@ -1,0 +1,203 @@
+"""Write a report: one standalone HTML page, the same as PDF, figures as SVG and tables as CSV."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from neural_alignment import DataError, __version__
+
+from .blocks import FigureBlock, Section
+from .data import ReportData
+from .sections import build_sections
+from .tables import export_tables
+
+__all__ = ["ReportFiles", "render_html", "render_pdf", "write_report"]
+
+_INDEX = ".report-files.json"
+_PANGO = (
+    "The PDF needs WeasyPrint and the Pango libraries, which did not load: {reason}. "
+    "Install them (Debian and Ubuntu: apt-get install libpango-1.0-0 libpangoft2-1.0-0 fonts-dejavu-core; "
+    "conda: conda install pango) and write the report again. {done}"
+)
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where a report was written.
+
+    Parameters
+    ----------
+    html : pathlib.Path
+        The standalone page.
+    pdf : pathlib.Path or None
+        The same for printing; ``None`` where none was asked for.
+    figures, tables : tuple of pathlib.Path
+        SVG and CSV files.
+    """
+
+    html: Path
+    pdf: Path | None
+    figures: tuple[Path, ...]
+    tables: tuple[Path, ...]
+
+
+def write_report(data: ReportData, folder: str | Path, *, pdf: bool = True) -> ReportFiles:
+    """Write a study's report into a folder.
+
+    Everything is made in a temporary folder on the same disk and moved into place file by file, the page
+    last; an interrupted run leaves the earlier report as it was. Figures and tables of an earlier report
+    that the new one does not have are removed; other files in the folder stay.
+
+    Parameters
+    ----------
+    data : ReportData
+        What to show.
+    folder : str or path
+        Where to; made if missing. Holds ``report.html``, ``report.pdf``, ``figures/*.svg``, ``tables/*.csv``.
+    pdf : bool
+        Whether to write the PDF.
+
+    Returns
+    -------
+    ReportFiles
+        The files.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written, or the PDF's libraries are missing (the other files are then complete).
+    """
+    target = Path(folder)
+    sections = build_sections(data)
+    page = render_html(data, sections)
+    printed, failure = b"", None
+    if pdf:
+        try:
+            printed = render_pdf(page)
+        except OSError as error:
+            failure = error
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".report-", dir=target) as made:
+            work = Path(made)
+            tables = export_tables(data, work / "tables")
+            figures = _write_figures(sections, work / "figures")
+            (work / "report.html").write_text(page, encoding="utf-8")
+            if printed:
+                (work / "report.pdf").write_bytes(printed)
+            _publish(work, target)
+    except OSError as error:
+        raise DataError(
+            f"The report cannot be written to {target}: {error.strerror or error}. "
+            "Give a folder that you may write to, on a disk with space left."
+        ) from error
+    if failure is not None:
+        done = f"{target / 'report.html'}, the figures and the tables are written."
+        raise DataError(_PANGO.format(reason=failure, done=done)) from failure
+    return ReportFiles(
+        html=target / "report.html",
+        pdf=target / "report.pdf" if pdf else None,
+        figures=tuple(target / "figures" / path.name for path in figures),
+        tables=tuple(target / "tables" / path.name for path in tables),
+    )
+
+
+def render_html(data: ReportData, sections: list[Section] | None = None) -> str:
+    """Render the page; every name and text of the data is escaped, and no outside file is referred to."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("reports", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sections = build_sections(data) if sections is None else sections
+    css = _template_text("report.css")
+    script = _template_text("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return environment.get_template("report.html").render(
+        data=data, sections=sections, css=css, script=script, script_digest=digest, version=__version__
+    )
+
+
+def render_pdf(page: str) -> bytes:
+    """Lay out a rendered page as PDF (A4).
+
+    Parameters
+    ----------
+    page : str
+        What :func:`render_html` returned.
+
+    Returns
+    -------
+    bytes
+        The PDF.
+
+    Raises
+    ------
+    OSError
+        Pango, which does the typesetting, is not installed.
+    """
+    # Slow to import, and it needs libraries of the system: only those who print pay for it.
+    from weasyprint import HTML
+    from weasyprint.urls import URLFetcher
+
+    fetcher = URLFetcher(allowed_protocols=("data",), fail_on_errors=True)
+    document: bytes = HTML(string=page, url_fetcher=fetcher).write_pdf()
+    return document
+
+
+def _template_text(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+
+
+def _write_figures(sections: list[Section], folder: Path) -> list[Path]:
+    folder.mkdir(parents=True)
+    written = []
+    for section in sections:
+        for block in section.blocks:
+            if isinstance(block, FigureBlock):
+                path = folder / f"{block.name}.svg"
+                path.write_bytes(block.svg)
+                written.append(path)
+    return written
+
+
+def _publish(work: Path, target: Path) -> None:
+    """Move every file into place, the page last, and drop what only the earlier report had."""
+    made = sorted(path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file())
+    made.sort(key=lambda name: name == "report.html")
+    index = target / _INDEX
+    old = _read_index(index)
+    (work / _INDEX).write_text(json.dumps(made, indent=1), encoding="utf-8")
+    for folder in ("figures", "tables"):
+        (target / folder).mkdir(exist_ok=True)
+    for name in made:
+        (work / name).replace(target / name)
+    for name in set(old) - set(made):
+        (target / name).unlink(missing_ok=True)
+    (work / _INDEX).replace(index)
+
+
+def _read_index(index: Path) -> list[str]:
+    """Return the earlier report's figures and tables, and only such, so that nothing else is ever removed."""
+    try:
+        names = json.loads(index.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return []
+    if not isinstance(names, list):
+        return []
+    known = {"figures": ".svg", "tables": ".csv"}
+    paths = [Path(name) for name in names if isinstance(name, str)]
+    return [
+        path.as_posix()
+        for path in paths
+        if len(path.parts) == 2 and path.parts[1] != ".." and known.get(path.parts[0]) == path.suffix
+    ]

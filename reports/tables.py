@@ -1,0 +1,62 @@
+"""The tables beside the page: everything a study handed over, as CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from .data import TABLES, ReportData
+
+__all__ = ["FROM_NEURONS", "export_tables"]
+
+FROM_NEURONS = ("similarity", "paired", "cells", "cell_scores", "sessions", "marginals", "embedding")
+"""Tables made from neurons: their CSV files carry a ``simulated`` column, so that a copy still says so."""
+
+
+def export_tables(data: ReportData, folder: Path) -> list[Path]:
+    """Write every table that holds a row to ``folder`` and return the paths.
+
+    Parameters
+    ----------
+    data : ReportData
+        The study's tables.
+    folder : pathlib.Path
+        Where to; made if missing.
+
+    Returns
+    -------
+    list of pathlib.Path
+        One CSV file a table; ``architectures`` becomes one row a pair of models.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in TABLES:
+        if not data.has(name):
+            continue
+        frame = data.table(name)
+        if name in FROM_NEURONS and "simulated" not in frame.columns:
+            frame = frame.assign(simulated=data.simulated)
+        written.append(_write(frame, folder / f"{name}.csv"))
+    if data.architectures is not None:
+        written.append(_write(_architecture_rows(data), folder / "architectures.csv"))
+    return written
+
+
+def _write(frame: pd.DataFrame, path: Path) -> Path:
+    frame.to_csv(path, index=False, float_format="%.8g", encoding="utf-8", lineterminator="\n")
+    return path
+
+
+def _architecture_rows(data: ReportData) -> pd.DataFrame:
+    assert data.architectures is not None
+    parts = []
+    for name in ("score", "correlation"):
+        values = data.architectures[name]
+        names = [str(model) for model in values.coords[values.dims[0]].values]
+        wide = pd.DataFrame(values.values, index=names, columns=names)
+        parts.append(
+            wide.rename_axis("model_a").melt(ignore_index=False, var_name="model_b", value_name=name)
+        )
+    first, second = (part.reset_index() for part in parts)
+    return first.merge(second, on=["model_a", "model_b"])
