@@ -1,0 +1,60 @@
+"""Mouse visual cortex in: the observatory, its simulated twin, responses, representations and populations.
+
+Names are imported when first used, so that ``import alignment.brain`` costs nothing: AllenSDK and umap-learn
+load only where they are needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alignment.brain.observatory import Observatory, Session
+    from alignment.brain.populations import group_cells, select_cells
+    from alignment.brain.precomputed import read_rsms
+    from alignment.brain.representations import represent, resize_scenes, scale_unit, weighted_images
+    from alignment.brain.responses import combine_responses, split_half_reliability, trial_responses
+    from alignment.brain.simulated import simulate_observatory
+
+__all__ = [
+    "Observatory",
+    "Session",
+    "combine_responses",
+    "group_cells",
+    "read_rsms",
+    "represent",
+    "resize_scenes",
+    "scale_unit",
+    "select_cells",
+    "simulate_observatory",
+    "split_half_reliability",
+    "trial_responses",
+    "weighted_images",
+]
+
+_HOMES = {
+    "Observatory": "observatory",
+    "Session": "observatory",
+    "combine_responses": "responses",
+    "group_cells": "populations",
+    "read_rsms": "precomputed",
+    "represent": "representations",
+    "resize_scenes": "representations",
+    "scale_unit": "representations",
+    "select_cells": "populations",
+    "simulate_observatory": "simulated",
+    "split_half_reliability": "responses",
+    "trial_responses": "responses",
+    "weighted_images": "representations",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,112 @@
+"""Populations that come as representational similarity matrices, without their cells."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from alignment._validation import check_name
+from alignment.brain.catalogue import AREAS, LAYERS
+from neural_alignment import DataError
+
+__all__ = ["read_rsms"]
+
+_LAYER_NAMES = {"layer23": "L2/3", "layer4": "L4", "layer5": "L5", "layer6": "L6"}
+
+
+def read_rsms(path: str | os.PathLike[str], scenes: int = 118) -> xr.Dataset:
+    """Read representational similarity matrices (RSMs) by area and layer.
+
+    Parameters
+    ----------
+    path : str or path
+        An ``.npz`` file, keys ``AREA__LAYER`` (``VISp__layer23``), each a symmetric matrix of Pearson
+        correlations between population responses to the scenes, with one more row and column, the last, for
+        the blank.
+    scenes : int
+        Number of scenes.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``rsm`` (population, scene, scene_b) float64 and ``blank`` (population, scene), each scene's
+        similarity to the blank (absent where the matrices have no row for it). Coordinates by population:
+        population (``"VISp L2/3"``), area, cortical_layer, and n_cells, 0 as the cells are not at hand. Areas
+        and layers in anatomical order.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or a matrix is no similarity matrix of that many scenes.
+    InputError
+        For an unknown area or layer in a key.
+    """
+    file = Path(path)
+    matrices = _read(file)
+    found: dict[tuple[int, int], tuple[str, str, npt.NDArray[np.float64]]] = {}
+    for key, matrix in matrices.items():
+        parts = re.fullmatch(r"(\w+?)__(\w+)", key)
+        if parts is None:
+            raise DataError(f"{file} has a matrix {key!r}; keys must read AREA__LAYER, as 'VISp__layer23'.")
+        area = check_name(parts[1], f"area in {file}", AREAS)
+        layer = _LAYER_NAMES[check_name(parts[2], f"layer in {file}", _LAYER_NAMES)]
+        found[AREAS.index(area), LAYERS.index(layer)] = (area, layer, _check(matrix, key, file, scenes))
+    if not found:
+        raise DataError(f"{file} holds no matrix.")
+    populations = [found[place] for place in sorted(found)]
+    stack = np.stack([matrix[:scenes, :scenes] for _, _, matrix in populations])
+    variables: dict[str, tuple[tuple[str, ...], npt.NDArray[np.float64]]] = {
+        "rsm": (("population", "scene", "scene_b"), stack)
+    }
+    if all(len(matrix) == scenes + 1 for _, _, matrix in populations):
+        blank = np.stack([matrix[scenes, :scenes] for _, _, matrix in populations])
+        variables["blank"] = (("population", "scene"), blank)
+    return xr.Dataset(
+        variables,
+        coords={
+            "population": [f"{area} {layer}" for area, layer, _ in populations],
+            "area": ("population", [area for area, _, _ in populations]),
+            "cortical_layer": ("population", [layer for _, layer, _ in populations]),
+            "n_cells": ("population", np.zeros(len(populations), dtype=np.int64)),
+            "scene": np.arange(scenes),
+            "scene_b": np.arange(scenes),
+        },
+        attrs={"simulated": 0, "similarity": "Pearson correlation", "source": file.name},
+    )
+
+
+def _read(file: Path) -> dict[str, npt.NDArray[np.float64]]:
+    if not file.is_file():
+        raise DataError(f"The file of similarity matrices {file} is missing. Give the path of an .npz file.")
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {key: np.asarray(archive[key], dtype=np.float64) for key in archive.files}
+    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{file} cannot be read as an .npz file of numbers: {error}. It is damaged or of another kind: "
+            "copy it again from where it came."
+        ) from error
+
+
+def _check(matrix: npt.NDArray[np.float64], key: str, file: Path, scenes: int) -> npt.NDArray[np.float64]:
+    size = len(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or size not in (scenes, scenes + 1):
+        raise DataError(
+            f"{key} in {file} has shape {matrix.shape}; a similarity matrix of {scenes} scenes has "
+            f"{scenes} or, with the blank, {scenes + 1} rows and columns."
+        )
+    if not np.isfinite(matrix).all() or np.abs(matrix).max() > 1 + 1e-6:
+        raise DataError(
+            f"{key} in {file} has values that are no correlations (not finite, or outside of -1..1)."
+        )
+    if not np.allclose(matrix, matrix.T, atol=1e-5) or not np.allclose(np.diag(matrix), 1, atol=1e-5):
+        raise DataError(
+            f"{key} in {file} is no similarity matrix: it is not symmetric with ones on its diagonal."
+        )
+    return matrix

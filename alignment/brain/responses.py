@@ -1,0 +1,587 @@
+"""Trial responses to natural scenes from fluorescence traces, by one cumulative sum per trace."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from alignment._validation import check_choice, check_number, fail
+from alignment.brain.quality import split_half_reliability
+from neural_alignment import DataError, InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from alignment.brain.observatory import Session
+
+__all__ = [
+    "CELL_COORDINATES",
+    "Sweeps",
+    "combine_responses",
+    "split_half_reliability",
+    "sweep_table",
+    "trial_responses",
+    "window_means",
+]
+
+FloatArray = npt.NDArray[np.float64]
+Method = Literal["dff", "mean_sweep_response"]
+METHODS = ("dff", "mean_sweep_response")
+
+CELL_COORDINATES = (
+    "cell_specimen_id",
+    "experiment_id",
+    "donor_id",
+    "area",
+    "cre_line",
+    "genotype",
+    "full_genotype",
+    "depth_um",
+    "cortical_layer",
+    "neuron_class",
+)
+"""What every cell carries from here to the tables."""
+
+BLANK = -1
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """The sweeps of a session in order of presentation, each numbered within its scene.
+
+    Attributes
+    ----------
+    frame : (sweep,) int array
+        Scene shown, -1 the blank.
+    start : (sweep,) int array
+        First frame of the sweep in the traces.
+    trial : (sweep,) int array
+        How many times this scene had been shown before.
+    scenes, trials : int
+        Number of scenes, and the most times that one of them (or the blank) was shown.
+    length : int
+        Frames of one sweep, as AllenSDK counts it.
+    """
+
+    frame: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+    trial: npt.NDArray[np.int64]
+    scenes: int
+    trials: int
+    length: int
+
+
+def sweep_table(table: pd.DataFrame, scenes: int | None = None) -> Sweeps:
+    """Read and number the sweeps of AllenSDK's natural-scenes table.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns frame, start, end, as from ``Session.natural_scenes``.
+    scenes : int, optional
+        Number of scenes; by default one more than the highest frame.
+
+    Returns
+    -------
+    Sweeps
+
+    Raises
+    ------
+    DataError
+        If the table shows no scene.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"frame": [1, -1, 0, 1], "start": [10, 17, 25, 32], "end": [17, 25, 32, 39]})
+    >>> sweeps = sweep_table(table)
+    >>> sweeps.scenes, sweeps.trials, sweeps.trial.tolist()
+    (2, 2, [0, 0, 0, 1])
+    """
+    order = np.argsort(table["start"].to_numpy(), kind="stable")
+    frame = table["frame"].to_numpy(dtype=np.int64)[order]
+    start = table["start"].to_numpy(dtype=np.int64)[order]
+    end = table["end"].to_numpy(dtype=np.int64)[order]
+    if not (frame >= 0).any():
+        raise DataError("The natural-scenes table shows no scene. Choose another session.")
+    if frame.min() < BLANK or (scenes is not None and frame.max() >= scenes):
+        raise DataError(
+            f"The natural-scenes table shows frames {frame.min()}..{frame.max()}, but the template holds "
+            f"{scenes} scenes. The file is damaged: fetch it again."
+        )
+    by_frame = np.argsort(frame, kind="stable")
+    _, first, counts = np.unique(frame[by_frame], return_index=True, return_counts=True)
+    trial = np.empty(len(frame), dtype=np.int64)
+    trial[by_frame] = np.arange(len(frame)) - np.repeat(first, counts)
+    return Sweeps(
+        frame=frame,
+        start=start,
+        trial=trial,
+        scenes=int(frame.max()) + 1 if scenes is None else scenes,
+        trials=int(counts.max()),
+        # AllenSDK takes the length of the second sweep for all of them.
+        length=int(end[min(1, len(end) - 1)] - start[min(1, len(start) - 1)]),
+    )
+
+
+class _Sums:
+    """Cumulative sums of a block of traces, from which the mean over any window is two look-ups.
+
+    Sums are kept in float64: over 115,000 frames float32 would lose the fourth digit of a window's mean.
+    """
+
+    def __init__(self, traces: npt.NDArray[Any]) -> None:
+        self.frames = traces.shape[1]
+        finite = np.isfinite(traces)
+        self.whole = bool(finite.all())
+        self.sums = _cumulate(traces if self.whole else np.where(finite, traces, 0.0), np.float64)
+        self.gaps = None if self.whole else _cumulate(~finite, np.int64)
+
+    def means(self, starts: npt.NDArray[np.int64], first: int, last: int) -> FloatArray:
+        """Mean of frames start+first .. start+last-1, (cell, sweep); NaN off the recording or over a gap."""
+        begin, end = starts + first, starts + last
+        inside = (begin >= 0) & (end <= self.frames)
+        begin, end = np.where(inside, begin, 0), np.where(inside, end, 0)
+        means = (np.take(self.sums, end, axis=1) - np.take(self.sums, begin, axis=1)) / (last - first)
+        means[:, ~inside] = np.nan
+        if self.gaps is not None:
+            means[np.take(self.gaps, end, axis=1) != np.take(self.gaps, begin, axis=1)] = np.nan
+        return np.asarray(means, dtype=np.float64)
+
+
+def _cumulate(values: npt.NDArray[Any], dtype: type) -> npt.NDArray[Any]:
+    sums: npt.NDArray[Any] = np.zeros((values.shape[0], values.shape[1] + 1), dtype=dtype)
+    np.cumsum(values, axis=1, dtype=dtype, out=sums[:, 1:])
+    return sums
+
+
+def window_means(traces: npt.ArrayLike, starts: npt.ArrayLike, first: int, last: int) -> FloatArray:
+    """Average every trace over a window after every start.
+
+    Parameters
+    ----------
+    traces : (cell, frame) array
+    starts : (sweep,) int array
+        Frame that the window is counted from.
+    first, last : int
+        The window: frames ``start + first`` to ``start + last - 1``.
+
+    Returns
+    -------
+    (cell, sweep) float64 array
+        NaN where the window leaves the recording or holds a value that is not finite.
+
+    Examples
+    --------
+    >>> window_means([[0.0, 1.0, 2.0, 3.0]], [0, 2], 0, 2)
+    array([[0.5, 2.5]])
+    """
+    if last <= first:
+        raise fail("last", "window_means", "greater than 'first'", (first, last))
+    return _Sums(np.asarray(traces)).means(np.asarray(starts, dtype=np.int64), first, last)
+
+
+def trial_responses(
+    session: Session,
+    window: tuple[float, float] = (0.0, 0.5),
+    method: Method = "dff",
+    *,
+    peak_window: tuple[float, float] = (0.0, 1.0),
+    stationary_below: float | None = None,
+    unusable: Literal["drop", "raise"] = "drop",
+    block: int = 32,
+) -> xr.Dataset:
+    """Compute the response of every cell of a session to every presentation of every natural scene.
+
+    Sweeps follow one another every 0.25 s in random order, so a window of 0.5 s reaches into the next sweep:
+    it is the calcium signal's delay that it waits for, and what the next scene adds averages out over trials.
+
+    Parameters
+    ----------
+    session : Session
+        From ``Observatory.session``.
+    window : (float, float)
+        Response window in s from the onset of the scene, for ``method="dff"``.
+    method : {"dff", "mean_sweep_response"}
+        Mean dF/F in the window; or AllenSDK's own measure, 100·(mean corrected fluorescence of two sweep
+        lengths from onset / mean of the four before - 1) in %, for which AllenSDK fixes the window.
+    peak_window : (float, float)
+        Where `peak` and `time_to_peak` are looked for, s from onset, in the trace averaged over a scene's
+        trials.
+    stationary_below : float, optional
+        Keep only trials in which the mouse ran slower than this on average, cm/s (AllenSDK's limit is 1).
+        Trials without a recorded speed are left out too.
+    unusable : {"drop", "raise"}
+        What to do with cells whose trace is constant or holds no finite value: leave them out and count them,
+        or refuse the session.
+    block : int
+        Cells read at a time; memory is some 3 MB per cell of the block for an hour at 30 Hz.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``response`` (cell, scene, trial) and ``blank`` (cell, trial) float32, NaN where missing; ``peak`` and
+        ``time_to_peak`` in s (cell, scene). Coordinates: `CELL_COORDINATES` by cell, ``running_speed``
+        (scene, trial) and ``blank_running_speed`` (trial) in cm/s. Attributes: simulated (0 or 1), method,
+        window, peak_window, units, frame_rate_hz, missing_trials (presented but without a value, over all
+        cells), moving_trials (left out by `stationary_below`), dropped_nan and dropped_constant (cells).
+
+    Raises
+    ------
+    InputError
+        For a parameter out of its limits.
+    DataError
+        If the file is damaged, showed no natural scenes, or holds no usable cell.
+
+    Examples
+    --------
+    >>> from alignment.brain.observatory import Observatory
+    >>> responses = trial_responses(Observatory("observatory").session(501498760))  # doctest: +SKIP
+    """
+    check_choice(method, "method", "trial_responses", METHODS)
+    check_choice(unusable, "unusable", "trial_responses", ("drop", "raise"))
+    timestamps = session.timestamps()
+    rate = _frame_rate(timestamps, session)
+    sweeps = sweep_table(session.natural_scenes(), session.scene_count)
+    frames = _window_frames(window, rate, "window")
+    if method == "mean_sweep_response":
+        frames = (0, 2 * sweeps.length)
+    peak_frames = _window_frames(peak_window, rate, "peak_window")
+
+    speed = _running_by_sweep(session, sweeps, frames)
+    still = _stationary(speed, stationary_below)
+    kind: Literal["dff", "corrected_fluorescence"] = "dff" if method == "dff" else "corrected_fluorescence"
+    parts: list[dict[str, npt.NDArray[Any]]] = []
+    kept: list[npt.NDArray[np.bool_]] = []
+    dropped = {"nan": 0, "constant": 0}
+    for cells, traces in session.trace_blocks(kind, block):
+        if traces.shape[1] != len(timestamps):
+            raise DataError(
+                f"{session.path} holds {traces.shape[1]} frames of traces for {len(timestamps)} time stamps "
+                "in cells "
+                f"{cells.start}..{cells.stop - 1}. The file is damaged: delete it and fetch it again."
+            )
+        usable = _usable(traces, dropped)
+        kept.append(usable)
+        if usable.any():
+            whole = traces if usable.all() else traces[usable]
+            parts.append(_respond(whole, sweeps, still, frames, peak_frames, rate, method))
+    _report_dropped(session, dropped, unusable, any_left=bool(parts))
+    return _dataset(
+        session,
+        sweeps,
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
+        np.concatenate(kept),
+        speed,
+        {
+            "method": method,
+            "units": "dF/F" if method == "dff" else "% of the fluorescence before onset",
+            "window": [frames[0] / rate, frames[1] / rate]
+            if method != "dff"
+            else [float(edge) for edge in window],
+            "peak_window": [float(edge) for edge in peak_window],
+            "frame_rate_hz": rate,
+            "stationary_below": "" if stationary_below is None else float(stationary_below),
+            "moving_trials": int((~still & (sweeps.frame >= 0)).sum()),
+            "dropped_nan": dropped["nan"],
+            "dropped_constant": dropped["constant"],
+        },
+        still,
+    )
+
+
+def _respond(
+    traces: npt.NDArray[Any],
+    sweeps: Sweeps,
+    still: npt.NDArray[np.bool_],
+    frames: tuple[int, int],
+    peak_frames: tuple[int, int],
+    rate: float,
+    method: str,
+) -> dict[str, npt.NDArray[Any]]:
+    """Responses, blanks and peaks of one block of cells."""
+    sums = _Sums(traces)
+    means = sums.means(sweeps.start, *frames)
+    baseline = None
+    if method == "mean_sweep_response":
+        baseline = sums.means(sweeps.start, -4 * sweeps.length, 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means = 100.0 * (means / baseline - 1.0)
+        means[~np.isfinite(means)] = np.nan
+    means[:, ~still] = np.nan
+
+    shown = sweeps.frame >= 0
+    response = np.full((len(traces), sweeps.scenes, sweeps.trials), np.nan, dtype=np.float32)
+    response[:, sweeps.frame[shown], sweeps.trial[shown]] = means[:, shown]
+    blank = np.full((len(traces), sweeps.trials), np.nan, dtype=np.float32)
+    blank[:, sweeps.trial[~shown]] = means[:, ~shown]
+    peak, frame_of_peak = _peaks(traces, sweeps, still, peak_frames, baseline)
+    return {
+        "response": response,
+        "blank": blank,
+        "peak": peak.astype(np.float32),
+        "time_to_peak": np.where(np.isnan(peak), np.nan, frame_of_peak / rate).astype(np.float32),
+    }
+
+
+def _peaks(
+    traces: npt.NDArray[Any],
+    sweeps: Sweeps,
+    still: npt.NDArray[np.bool_],
+    frames: tuple[int, int],
+    baseline: FloatArray | None,
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Highest point of the trace averaged over a scene's trials: (cell, scene), and its frame from onset."""
+    first, last = frames
+    usable = (
+        still & (sweeps.frame >= 0) & (sweeps.start + first >= 0) & (sweeps.start + last <= traces.shape[1])
+    )
+    chosen = np.flatnonzero(usable)
+    chosen = chosen[np.argsort(sweeps.frame[chosen], kind="stable")]
+    scenes, offsets = np.unique(sweeps.frame[chosen], return_index=True)
+    peak = np.full((len(traces), sweeps.scenes), np.nan)
+    where = np.zeros((len(traces), sweeps.scenes), dtype=np.int64)
+    if not len(chosen):
+        return peak, where
+    index = sweeps.start[chosen][:, None] + np.arange(first, last)
+    for cell, trace in enumerate(traces):
+        windows = np.take(trace, index).astype(np.float64, copy=False)
+        if baseline is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                windows = 100.0 * (windows / baseline[cell, chosen][:, None] - 1.0)
+        good = np.isfinite(windows)
+        if good.all():
+            total = np.add.reduceat(windows, offsets, axis=0)
+            count: Any = np.diff(np.append(offsets, len(chosen)))[:, None]
+        else:
+            total = np.add.reduceat(np.where(good, windows, 0.0), offsets, axis=0)
+            count = np.add.reduceat(good, offsets, axis=0, dtype=np.int64)
+        with np.errstate(invalid="ignore"):
+            average = np.where(count > 0, total / count, -np.inf)
+        highest = average.argmax(axis=1)
+        value = average[np.arange(len(scenes)), highest]
+        peak[cell, scenes] = np.where(np.isfinite(value), value, np.nan)
+        where[cell, scenes] = first + highest
+    return peak, where
+
+
+def _usable(traces: npt.NDArray[Any], dropped: dict[str, int]) -> npt.NDArray[np.bool_]:
+    """Which traces vary; the others are counted by reason."""
+    finite = np.isfinite(traces)
+    some = finite.any(axis=1)
+    low = np.min(traces, axis=1, where=finite, initial=np.inf)
+    high = np.max(traces, axis=1, where=finite, initial=-np.inf)
+    varies = some & (high > low)
+    dropped["nan"] += int((~some).sum())
+    dropped["constant"] += int((some & ~varies).sum())
+    return np.asarray(varies)
+
+
+def _report_dropped(session: Session, dropped: Mapping[str, int], unusable: str, *, any_left: bool) -> None:
+    total = sum(dropped.values())
+    if total == 0 and any_left:
+        return
+    what = (
+        f"Experiment {session.experiment_id} ({session.path}) has {dropped['nan']} cells without a finite "
+        "value and "
+        f"{dropped['constant']} cells with a constant trace"
+    )
+    if not any_left:
+        raise DataError(f"{what}, and no other cell. Leave this session out, or fetch its file again.")
+    if unusable == "raise":
+        raise DataError(f"{what}. Fetch the file again, or leave these cells out with unusable='drop'.")
+    _log.warning("%s: they are left out.", what)
+
+
+def _frame_rate(timestamps: FloatArray, session: Session) -> float:
+    steps = np.diff(timestamps)
+    if len(timestamps) < 2 or not np.isfinite(steps).all() or (steps <= 0).any():
+        raise DataError(
+            f"The time stamps of {session.path} do not rise. The file is damaged: fetch it again."
+        )
+    return float(1.0 / np.median(steps))
+
+
+def _window_frames(window: tuple[float, float], rate: float, name: str) -> tuple[int, int]:
+    try:
+        low, high = window
+    except (TypeError, ValueError):
+        raise fail(name, "trial_responses", "a pair of seconds (from, to)", window) from None
+    low = check_number(low, name, "trial_responses", low=-10, high=10)
+    high = check_number(high, name, "trial_responses", low=-10, high=10)
+    first, last = round(low * rate), round(high * rate)
+    if last <= first:
+        raise fail(name, "trial_responses", f"at least one frame ({1 / rate:.3f} s) long", window)
+    return first, last
+
+
+def _running_by_sweep(session: Session, sweeps: Sweeps, frames: tuple[int, int]) -> FloatArray:
+    """Mean speed over the response window of every sweep, cm/s; frames without a speed are left out."""
+    try:
+        _, speed = session.running_speed()
+    except DataError as error:
+        _log.warning("Running speed is taken as unknown: %s", error)
+        return np.full(len(sweeps.start), np.nan)
+    known = np.isfinite(speed)
+    both = np.stack([np.where(known, speed, 0.0), known.astype(np.float64)])
+    total, share = window_means(both, sweeps.start, *frames)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(share > 0, total / share, np.nan)
+
+
+def _stationary(speed: FloatArray, below: float | None) -> npt.NDArray[np.bool_]:
+    if below is None:
+        return np.ones(len(speed), dtype=bool)
+    limit = check_number(below, "stationary_below", "trial_responses", low=0, open_low=True)
+    with np.errstate(invalid="ignore"):
+        still = np.abs(speed) < limit
+    if not still.any():
+        raise DataError(
+            f"No trial has a running speed below {limit} cm/s. Raise 'stationary_below' or leave this "
+            "session out."
+        )
+    return np.asarray(still)
+
+
+def _dataset(
+    session: Session,
+    sweeps: Sweeps,
+    values: Mapping[str, npt.NDArray[Any]],
+    kept: npt.NDArray[np.bool_],
+    speed: FloatArray,
+    attrs: Mapping[str, Any],
+    still: npt.NDArray[np.bool_],
+) -> xr.Dataset:
+    shown = sweeps.frame >= 0
+    by_trial = np.full((sweeps.scenes, sweeps.trials), np.nan, dtype=np.float32)
+    by_trial[sweeps.frame[shown], sweeps.trial[shown]] = speed[shown]
+    on_blank = np.full(sweeps.trials, np.nan, dtype=np.float32)
+    on_blank[sweeps.trial[~shown]] = speed[~shown]
+    ids = session.cells["cell_specimen_id"].to_numpy(dtype=np.int64)[kept]
+    coordinates: dict[str, Any] = {
+        name: ("cell", np.full(len(ids), session.metadata[name])) for name in CELL_COORDINATES[1:]
+    }
+    valid = np.isfinite(values["response"]).sum()
+    missing = int(len(ids) * (still & shown).sum() - valid)
+    return xr.Dataset(
+        {
+            "response": (("cell", "scene", "trial"), values["response"]),
+            "blank": (("cell", "trial"), values["blank"]),
+            "peak": (("cell", "scene"), values["peak"]),
+            "time_to_peak": (("cell", "scene"), values["time_to_peak"], {"units": "s"}),
+        },
+        coords={
+            "cell_specimen_id": ("cell", ids),
+            **coordinates,
+            "scene": np.arange(sweeps.scenes),
+            "trial": np.arange(sweeps.trials),
+            "running_speed": (("scene", "trial"), by_trial, {"units": "cm/s"}),
+            "blank_running_speed": ("trial", on_blank, {"units": "cm/s"}),
+        },
+        attrs={**attrs, "simulated": int(session.simulated), "missing_trials": missing},
+    )
+
+
+_COUNTS = ("missing_trials", "moving_trials", "dropped_nan", "dropped_constant")
+
+
+def combine_responses(parts: Iterable[xr.Dataset]) -> xr.Dataset:
+    """Join the responses of several sessions along cells.
+
+    Parameters
+    ----------
+    parts : iterable of xarray.Dataset
+        From `trial_responses`, all of one method, window and number of scenes.
+
+    Returns
+    -------
+    xarray.Dataset
+        As from `trial_responses`; trials padded with NaN to the longest session. Running speeds and the
+        counts of missing and dropped trials and cells move to a ``session`` dimension (coordinate: experiment
+        id); the attributes hold the counts' sums.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to join or the parts do not belong together.
+    """
+    datasets = list(parts)
+    if not datasets:
+        raise InputError("combine_responses needs the responses of at least one session. Got none.")
+    for name in ("method", "window", "units", "simulated"):
+        found = {repr(part.attrs.get(name)) for part in datasets}
+        if len(found) > 1:
+            raise InputError(
+                f"The responses differ in {name} ({' and '.join(sorted(found))}) and cannot be combined. "
+                "Compute them with the same parameters."
+            )
+    if len({part.sizes["scene"] for part in datasets}) > 1:
+        raise InputError("The responses differ in their number of scenes and cannot be combined.")
+    trials = max(part.sizes["trial"] for part in datasets)
+    counts = {name: [_session_counts(part, name) for part in datasets] for name in _COUNTS}
+    cells = {
+        str(name): np.concatenate([part[name].values for part in datasets])
+        for name in datasets[0].coords
+        if datasets[0][name].dims == ("cell",)
+    }
+    padded = {
+        name: _padded([part[name].values for part in datasets], trials) for name in ("response", "blank")
+    }
+    speeds = _padded([_with_session(part["running_speed"].values, 3) for part in datasets], trials)
+    on_blank = _padded([_with_session(part["blank_running_speed"].values, 2) for part in datasets], trials)
+    sessions = np.concatenate([_session_ids(part) for part in datasets])
+    flat = {name: np.concatenate(values) for name, values in counts.items()}
+    return xr.Dataset(
+        {
+            "response": (("cell", "scene", "trial"), padded["response"]),
+            "blank": (("cell", "trial"), padded["blank"]),
+            "peak": (("cell", "scene"), np.concatenate([part["peak"].values for part in datasets])),
+            "time_to_peak": (
+                ("cell", "scene"),
+                np.concatenate([part["time_to_peak"].values for part in datasets]),
+                {"units": "s"},
+            ),
+        },
+        coords={
+            **{name: ("cell", values) for name, values in cells.items()},
+            "scene": datasets[0]["scene"].values,
+            "trial": np.arange(trials),
+            "session": sessions,
+            "running_speed": (("session", "scene", "trial"), speeds, {"units": "cm/s"}),
+            "blank_running_speed": (("session", "trial"), on_blank, {"units": "cm/s"}),
+            **{name: ("session", values) for name, values in flat.items()},
+        },
+        attrs={**datasets[0].attrs, **{name: int(values.sum()) for name, values in flat.items()}},
+    )
+
+
+def _session_ids(part: xr.Dataset) -> npt.NDArray[np.int64]:
+    ids = part["session"].values if "session" in part.coords else part["experiment_id"].values[:1]
+    return np.asarray(ids, dtype=np.int64)
+
+
+def _session_counts(part: xr.Dataset, name: str) -> npt.NDArray[np.int64]:
+    values = part[name].values if name in part.coords else [part.attrs.get(name, 0)]
+    return np.asarray(values, dtype=np.int64)
+
+
+def _with_session(values: npt.NDArray[Any], dimensions: int) -> npt.NDArray[Any]:
+    return values if values.ndim == dimensions else values[None]
+
+
+def _padded(arrays: list[npt.NDArray[Any]], trials: int) -> npt.NDArray[np.float32]:
+    """Join along the first axis into one array, the last axis (trials) padded with NaN."""
+    shape = (sum(len(array) for array in arrays), *arrays[0].shape[1:-1], trials)
+    joined = np.full(shape, np.nan, dtype=np.float32)
+    first = 0
+    for array in arrays:
+        joined[first : first + len(array), ..., : array.shape[-1]] = array
+        first += len(array)
+    return joined
