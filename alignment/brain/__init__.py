@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alignment.brain.observatory import Observatory, Session
-    from alignment.brain.populations import group_cells, select_cells
+    from alignment.brain.populations import group_cells, plan_selection, select_cells
     from alignment.brain.precomputed import read_rsms
+    from alignment.brain.quality import quality_by_cell, quality_table, responsiveness
     from alignment.brain.representations import represent, resize_scenes, scale_unit, weighted_images
-    from alignment.brain.responses import combine_responses, split_half_reliability, trial_responses
+    from alignment.brain.responses import join_sessions, split_half_reliability, trial_responses
     from alignment.brain.simulated import simulate_observatory
 
 __all__ = [
     "Observatory",
     "Session",
-    "combine_responses",
     "group_cells",
+    "join_sessions",
+    "plan_selection",
+    "quality_by_cell",
+    "quality_table",
     "read_rsms",
     "represent",
     "resize_scenes",
+    "responsiveness",
     "scale_unit",
     "select_cells",
     "simulate_observatory",
@@ -36,11 +41,15 @@ __all__ = [
 _HOMES = {
     "Observatory": "observatory",
     "Session": "observatory",
-    "combine_responses": "responses",
     "group_cells": "populations",
+    "join_sessions": "responses",
+    "plan_selection": "populations",
+    "quality_by_cell": "quality",
+    "quality_table": "quality",
     "read_rsms": "precomputed",
     "represent": "representations",
     "resize_scenes": "representations",
+    "responsiveness": "quality",
     "scale_unit": "representations",
     "select_cells": "populations",
     "simulate_observatory": "simulated",

@@ -1,4 +1,4 @@
-"""Populations of cells: groups by any coordinate, and the selection of reliable, typical cells."""
+"""Populations of cells: groups by any coordinate, and the selection of reliable, typical ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alignment.brain.quality import split_half_reliability
 from alignment.brain.representations import represent
 from neural_alignment import DataError
 
-__all__ = ["embed_cells", "group_cells", "select_cells"]
+__all__ = ["embed_cells", "group_cells", "plan_selection", "select_cells"]
 
 IndexArray = npt.NDArray[np.int64]
 Embedding = Literal["umap", "pca"]
@@ -108,7 +108,7 @@ def embed_cells(vectors: Any, method: Embedding = "umap", seed: int = 0) -> npt.
     return np.asarray(layout, dtype=np.float64)
 
 
-def select_cells(
+def plan_selection(
     ds: xr.Dataset,
     per_class: int = 500,
     clusters: int = 10,
@@ -117,7 +117,7 @@ def select_cells(
     *,
     embedding: Embedding = "umap",
 ) -> xr.Dataset:
-    """Select reliable and typical cells of each class (Mice to Machines, section on neuron selection).
+    """Decide which reliable and typical cells of each class to keep (arXiv 2505.06886).
 
     Cells below the reliability asked for and degenerate ones are left out. The others are laid out in the
     plane by UMAP; in each class (excitatory, inhibitory) k-means finds the clusters, and of each cluster the
@@ -162,8 +162,9 @@ def select_cells(
     >>> cells = np.random.default_rng(0).random((40, 8))
     >>> ds = xr.Dataset({"representation": (("cell", "scene"), cells)},
     ...                 coords={"neuron_class": ("cell", ["excitatory", "inhibitory"] * 20)})
-    >>> int(select_cells(ds, per_class=5, clusters=2, embedding="pca")["selected"].sum())
-    10
+    >>> plan = plan_selection(ds, per_class=5, clusters=2, embedding="pca")
+    >>> int(plan["selected"].sum()), plan.attrs["short_inhibitory"]
+    (10, 0)
     """
     per_class = check_integer(per_class, "per_class", "select_cells", low=1)
     clusters = check_integer(clusters, "clusters", "select_cells", low=1)
@@ -226,6 +227,52 @@ def select_cells(
             **attrs,
         },
     )
+
+
+def select_cells(
+    ds: xr.Dataset,
+    per_class: int = 500,
+    clusters: int = 10,
+    seed: int = 0,
+    min_reliability: float | None = None,
+    *,
+    embedding: Embedding = "umap",
+) -> xr.Dataset:
+    """Keep the reliable and typical cells of each class that `plan_selection` decides on.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Representations or responses, with the coordinate ``neuron_class``.
+    per_class, clusters, seed, min_reliability, embedding
+        See `plan_selection`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `ds` with the cells kept, in their order, and the coordinates ``cluster``, ``embedding_x`` and
+        ``embedding_y`` by cell. Attributes: those of `ds`, and the counts of `plan_selection` with
+        ``selection_`` before their names.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> cells = np.random.default_rng(0).random((40, 8))
+    >>> ds = xr.Dataset({"representation": (("cell", "scene"), cells)},
+    ...                 coords={"neuron_class": ("cell", ["excitatory", "inhibitory"] * 20)})
+    >>> select_cells(ds, per_class=5, clusters=2, embedding="pca").sizes["cell"]
+    10
+    """
+    plan = plan_selection(ds, per_class, clusters, seed, min_reliability, embedding=embedding)
+    kept = np.flatnonzero(plan["selected"].values)
+    layout = plan["embedding"].values[kept]
+    chosen = ds.isel(cell=kept).assign_coords(
+        cluster=("cell", plan["cluster"].values[kept]),
+        embedding_x=("cell", layout[:, 0]),
+        embedding_y=("cell", layout[:, 1]),
+    )
+    counts = {f"selection_{name}": value for name, value in plan.attrs.items() if name != "simulated"}
+    return chosen.assign_attrs({**ds.attrs, **counts})
 
 
 def _most_central(

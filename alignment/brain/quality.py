@@ -11,7 +11,7 @@ import xarray as xr
 
 from alignment._validation import check_integer, check_number, fail
 
-__all__ = ["quality_by_cell", "quality_by_session", "responsiveness", "split_half_reliability"]
+__all__ = ["quality_by_cell", "quality_table", "responsiveness", "split_half_reliability"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -220,9 +220,9 @@ def quality_by_cell(
     Parameters
     ----------
     responses : xarray.Dataset
-        From ``trial_responses`` or ``combine_responses``.
+        From ``trial_responses`` or ``join_sessions``.
     seed, splits : int
-        See `split_half_reliability`.
+        See `split_half_reliability`; a coordinate ``reliability`` of the cells is taken as it is.
     permutations : int
         Of `responsiveness`; 0 leaves that test out.
 
@@ -233,7 +233,10 @@ def quality_by_cell(
         missing_trials, and responsive_p where asked for.
     """
     values = _response_array(responses)
-    reliability = split_half_reliability(values, seed=seed, splits=splits)
+    if "reliability" in responses.coords:
+        reliability = np.asarray(responses["reliability"].values, dtype=np.float64)
+    else:
+        reliability = split_half_reliability(values, seed=seed, splits=splits)
     good = np.isfinite(values)
     enough = (good.sum(axis=2) >= 2).sum(axis=1) >= 3
     reason = np.where(np.isfinite(reliability), "", np.where(enough, "constant tuning", "too few trials"))
@@ -251,7 +254,7 @@ def quality_by_cell(
     return table
 
 
-def quality_by_session(
+def quality_table(
     responses: xr.Dataset,
     cells: pd.DataFrame | None = None,
     *,
@@ -263,7 +266,7 @@ def quality_by_session(
     Parameters
     ----------
     responses : xarray.Dataset
-        From ``trial_responses`` or ``combine_responses``.
+        From ``trial_responses`` or ``join_sessions``.
     cells : pandas.DataFrame, optional
         From `quality_by_cell`; computed where not given.
     min_reliability : float
@@ -278,7 +281,7 @@ def quality_by_session(
         unreliable_cells, without_reliability, dropped_nan, dropped_constant, missing_trials, moving_trials,
         and responsive_cells.
     """
-    limit = check_number(min_reliability, "min_reliability", "quality_by_session", low=-1, high=1)
+    limit = check_number(min_reliability, "min_reliability", "quality_table", low=-1, high=1)
     cells = quality_by_cell(responses) if cells is None else cells
     experiments = responses["experiment_id"].values
     sessions = np.asarray(responses["session"].values if "session" in responses.coords else experiments[:1])

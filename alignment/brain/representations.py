@@ -167,7 +167,7 @@ def represent(
     Parameters
     ----------
     responses : xarray.Dataset
-        From ``trial_responses`` or ``combine_responses``.
+        From ``trial_responses`` or ``join_sessions``.
     scenes : (scene, height, width) uint8 array, optional
         The natural scenes; floats in [0, 1] of the size of the grid are taken as already resized. Not needed
         for ``"tuning"``.

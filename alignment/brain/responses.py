@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CELL_COORDINATES",
     "Sweeps",
-    "combine_responses",
+    "join_sessions",
     "split_half_reliability",
     "sweep_table",
     "trial_responses",
@@ -492,7 +492,7 @@ def _dataset(
 _COUNTS = ("missing_trials", "moving_trials", "dropped_nan", "dropped_constant")
 
 
-def combine_responses(parts: Iterable[xr.Dataset]) -> xr.Dataset:
+def join_sessions(parts: Iterable[xr.Dataset]) -> xr.Dataset:
     """Join the responses of several sessions along cells.
 
     Parameters
@@ -514,7 +514,7 @@ def combine_responses(parts: Iterable[xr.Dataset]) -> xr.Dataset:
     """
     datasets = list(parts)
     if not datasets:
-        raise InputError("combine_responses needs the responses of at least one session. Got none.")
+        raise InputError("join_sessions needs the responses of at least one session. Got none.")
     for name in ("method", "window", "units", "simulated"):
         found = {repr(part.attrs.get(name)) for part in datasets}
         if len(found) > 1:
