@@ -87,7 +87,7 @@ def _read(file: Path) -> dict[str, npt.NDArray[np.float64]]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {key: np.asarray(archive[key], dtype=np.float64) for key in archive.files}
-    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{file} cannot be read as an .npz file of numbers: {error}. It is damaged or of another kind: "
             "copy it again from where it came."

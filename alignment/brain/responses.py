@@ -524,6 +524,7 @@ def join_sessions(parts: Iterable[xr.Dataset]) -> xr.Dataset:
             )
     if len({part.sizes["scene"] for part in datasets}) > 1:
         raise InputError("The responses differ in their number of scenes and cannot be combined.")
+    _check_coordinates(datasets)
     trials = max(part.sizes["trial"] for part in datasets)
     counts = {name: [_session_counts(part, name) for part in datasets] for name in _COUNTS}
     cells = {
@@ -560,6 +561,17 @@ def join_sessions(parts: Iterable[xr.Dataset]) -> xr.Dataset:
         },
         attrs={**datasets[0].attrs, **{name: int(values.sum()) for name, values in flat.items()}},
     )
+
+
+def _check_coordinates(datasets: list[xr.Dataset]) -> None:
+    by_cell = [{str(name) for name in part.coords if part[name].dims == ("cell",)} for part in datasets]
+    lacking = {name for names in by_cell for name in names if any(name not in other for other in by_cell)}
+    if lacking:
+        raise InputError(
+            f"Some of the responses lack the coordinate {', '.join(sorted(lacking))}, which others have: "
+            "they cannot "
+            "be joined. Add it to all or drop it from all."
+        )
 
 
 def _session_ids(part: xr.Dataset) -> npt.NDArray[np.int64]:

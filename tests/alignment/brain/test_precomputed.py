@@ -1,0 +1,98 @@
+"""Similarity matrices that come without cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alignment.brain.precomputed import read_rsms
+from neural_alignment import DataError, InputError
+
+
+def similarity(rows: int, seed: int = 0) -> np.ndarray:
+    return np.corrcoef(np.random.default_rng(seed).normal(size=(rows, 40)))
+
+
+def test_the_real_matrices(shared_data: Path) -> None:
+    path = shared_data / "allen_rsms" / "natural_scene_rsms.npz"
+    found = read_rsms(path)
+    assert dict(found.sizes) == {"population": 11, "scene": 118, "scene_b": 118}
+    assert found["population"].values.tolist()[:5] == [
+        "VISp L2/3",
+        "VISp L4",
+        "VISp L5",
+        "VISp L6",
+        "VISl L2/3",
+    ]
+    assert (found["n_cells"] == 0).all()
+    with np.load(path) as archive:
+        raw = archive["VISal__layer4"]
+    one = found.sel(population="VISal L4")
+    np.testing.assert_array_equal(one["rsm"], raw[:118, :118].astype(np.float64))
+    np.testing.assert_array_equal(one["blank"], raw[118, :118].astype(np.float64))
+    assert one["area"] == "VISal"
+    assert one["cortical_layer"] == "L4"
+
+
+def test_without_the_blank(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rsms.npz", VISrl__layer6=similarity(10), VISp__layer5=similarity(10, 1))
+    found = read_rsms(tmp_path / "rsms.npz", scenes=10)
+    assert found["population"].values.tolist() == ["VISp L5", "VISrl L6"]
+    assert "blank" not in found
+    np.testing.assert_array_equal(found["rsm"][1], similarity(10))
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "message"),
+    [
+        ("VISpp__layer4", InputError, "Unknown area in .*Did you mean 'VISp'"),
+        ("VISp__layer7", InputError, "Unknown layer in .*Did you mean 'layer"),
+        ("VISp", DataError, "keys must read AREA__LAYER"),
+    ],
+)
+def test_keys(tmp_path: Path, key: str, error: type[Exception], message: str) -> None:
+    np.savez(tmp_path / "rsms.npz", **{key: similarity(10)})
+    with pytest.raises(error, match=message):
+        read_rsms(tmp_path / "rsms.npz", scenes=10)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (similarity(9), r"shape \(9, 9\); a similarity matrix of 10 scenes has 10 or"),
+        (similarity(10)[:, :9], "has shape"),
+        (np.zeros(10), "has shape"),
+        (np.where(np.eye(10) > 0, np.nan, similarity(10)), "no correlations"),
+        (3 * similarity(10), "no correlations"),
+        (np.tril(similarity(10)), "not symmetric with ones on its diagonal"),
+        (1 - similarity(10), "no correlations|not symmetric with ones"),
+    ],
+)
+def test_matrices_of_another_kind(tmp_path: Path, matrix: np.ndarray, message: str) -> None:
+    np.savez(tmp_path / "rsms.npz", VISp__layer4=matrix)
+    with pytest.raises(DataError, match=message):
+        read_rsms(tmp_path / "rsms.npz", scenes=10)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut short"])
+def test_damaged_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rsms.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read as an .npz file"):
+        read_rsms(path)
+
+
+def test_pickled_objects_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rsms.npz", VISp__layer4=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(DataError, match=r"cannot be read as an .npz file of numbers"):
+        read_rsms(tmp_path / "rsms.npz")
+
+
+def test_missing_and_empty_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is missing"):
+        read_rsms(tmp_path / "none.npz")
+    np.savez(tmp_path / "empty.npz")
+    with pytest.raises(DataError, match="holds no matrix"):
+        read_rsms(tmp_path / "empty.npz")
