@@ -9,15 +9,21 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from .style import Drawing, to_svg
+
 __all__ = [
+    "Block",
     "Cell",
     "Code",
     "Column",
     "FigureBlock",
     "Findings",
     "Prose",
+    "References",
     "Section",
     "TableBlock",
+    "figure_block",
+    "heat_cell",
     "table_block",
 ]
 
@@ -114,12 +120,23 @@ class Code:
 
 
 @dataclass(frozen=True)
+class References:
+    """Citations: the reference, the address in words, the address, and what is owed to it."""
+
+    items: Sequence[tuple[str, str, str, str]]
+    kind: str = "references"
+
+
+Block = TableBlock | FigureBlock | Prose | Findings | Code | References
+
+
+@dataclass(frozen=True)
 class Section:
     """One section of the page."""
 
     anchor: str
     title: str
-    blocks: Sequence[TableBlock | FigureBlock | Prose | Findings | Code] = field(default_factory=tuple)
+    blocks: Sequence[Block] = field(default_factory=tuple)
 
 
 def table_block(
@@ -152,10 +169,18 @@ def table_block(
         for column in shown:
             cell = _cell(record[column.key], column)
             if column.key in heat and cell.numeric and cell.text != "–":
-                cell = _heated(cell, float(record[column.key]))
+                cell = heat_cell(cell, float(record[column.key]))
             cells.append(cell)
         rows.append(tuple(cells))
     return TableBlock(tuple(shown), tuple(rows), caption, csv)
+
+
+def figure_block(drawing: Drawing | None, absent: str) -> FigureBlock | Prose:
+    """Render a drawing; where there is none, say so in ``absent`` instead of showing an empty plot."""
+    if drawing is None:
+        return Prose(absent, absent=True)
+    width = float(drawing.figure.get_figwidth())
+    return FigureBlock(drawing.name, to_svg(drawing.figure), drawing.caption, drawing.alt, width)
 
 
 def _cell(value: object, column: Column) -> Cell:
@@ -178,7 +203,8 @@ def _cell(value: object, column: Column) -> Cell:
     return Cell(str(value), str(value).lower(), column.digits is not None)
 
 
-def _heated(cell: Cell, value: float) -> Cell:
+def heat_cell(cell: Cell, value: float) -> Cell:
+    """Colour a printed value from white (0) to deep teal (1), with ink that stands out on it."""
     share = min(max(value, 0.0), 1.0)
     low, high = np.array([255, 255, 255]), np.array([0, 98, 87])
     colour = (low + (high - low) * share**1.2).round().astype(int)

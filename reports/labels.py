@@ -19,7 +19,11 @@ _ANGLES = np.deg2rad([0, 180, 45, 315, 135, 225, 90, 270, 22, 338, 158, 202, 67,
 
 
 def place_boxes(
-    points: np.ndarray, sizes: np.ndarray, frame: tuple[float, float, float, float], gap: float = 6.0
+    points: np.ndarray,
+    sizes: np.ndarray,
+    frame: tuple[float, float, float, float],
+    gap: float = 6.0,
+    obstacles: np.ndarray | None = None,
 ) -> np.ndarray:
     """Choose the centre of one box for every point so that boxes cover neither each other nor a point.
 
@@ -36,6 +40,8 @@ def place_boxes(
         Boxes stay inside.
     gap : float
         Radius kept free around each point, in pixels.
+    obstacles : (m, 2) array, optional
+        Further positions (along lines, say) that boxes rather do not cover.
 
     Returns
     -------
@@ -43,6 +49,7 @@ def place_boxes(
         The boxes' centres, in pixels.
     """
     n = len(points)
+    extra = np.empty((0, 2)) if obstacles is None else obstacles
     centres = np.array(points, dtype=float)
     if n == 0:
         return centres
@@ -57,6 +64,8 @@ def place_boxes(
                 direction = np.array([np.cos(angle), np.sin(angle)])
                 centre = points[i] + direction * (reach + sizes[i] / 2)
                 cost = _covered(centre, sizes[i], i, points, sizes, centres, placed, frame, gap)
+                half = sizes[i] / 2
+                cost += 5.0 * float(np.all(np.abs(extra - centre) < half, axis=1).sum())
                 cost += 0.02 * reach + 0.01 * turn
                 if cost < best_cost:
                     best_cost, centres[i] = cost, centre
@@ -92,11 +101,17 @@ def _covered(
 
 
 def label_points(
-    axes: Axes, x: np.ndarray, y: np.ndarray, texts: Sequence[str], fontsize: float = 6.5
+    axes: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    texts: Sequence[str],
+    fontsize: float = 6.5,
+    obstacles: np.ndarray | None = None,
 ) -> None:
     """Write one label beside every point, with a thin line to it where the label had to move away.
 
-    Call it when the limits of the axes are final and the layout of the figure has been made.
+    Call it when the limits of the axes are final and the layout of the figure has been made. ``obstacles``
+    (m, 2), in data coordinates, are further positions that labels rather do not cover.
     """
     figure = axes.figure
     renderer = RendererAgg(*(figure.get_size_inches() * figure.dpi), figure.dpi)  # type: ignore[union-attr]
@@ -105,7 +120,8 @@ def label_points(
     sizes = np.array([[box.width + 1, box.height] for box in extents]).reshape(-1, 2)
     points = axes.transData.transform(np.column_stack([x, y]))
     box = axes.get_window_extent(renderer)
-    centres = place_boxes(points, sizes, (box.x0, box.y0, box.x1, box.y1))
+    further = None if obstacles is None else axes.transData.transform(obstacles)
+    centres = place_boxes(points, sizes, (box.x0, box.y0, box.x1, box.y1), obstacles=further)
     for text in drawn:
         text.remove()
     to_fraction = axes.transAxes.inverted()

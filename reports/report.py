@@ -122,8 +122,16 @@ def render_html(data: ReportData, sections: list[Section] | None = None) -> str:
     css = _template_text("report.css")
     script = _template_text("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    title, origin = _origin(data)
     return environment.get_template("report.html").render(
-        data=data, sections=sections, css=css, script=script, script_digest=digest, version=__version__
+        data=data,
+        sections=sections,
+        origin_title=title,
+        origin=origin,
+        css=css,
+        script=script,
+        script_digest=digest,
+        version=__version__,
     )
 
 
@@ -152,6 +160,19 @@ def render_pdf(page: str) -> bytes:
     fetcher = URLFetcher(allowed_protocols=("data",), fail_on_errors=True)
     document: bytes = HTML(string=page, url_fetcher=fetcher).write_pdf()
     return document
+
+
+def _origin(data: ReportData) -> tuple[str, str]:
+    """Say in plain sight where the neurons come from."""
+    if not data.has_neurons:
+        return "No neurons.", data.origin or "This study compares no neurons; its images are real."
+    if data.simulated:
+        model = "They come from a documented model."
+        return (
+            "Simulated neurons.",
+            f"{data.origin or model} They serve to try the analysis; no claim about mice rests on them.",
+        )
+    return "Where the neurons come from.", data.origin or "The study does not say."
 
 
 def _template_text(name: str) -> str:
@@ -194,10 +215,12 @@ def _read_index(index: Path) -> list[str]:
         return []
     if not isinstance(names, list):
         return []
+    # "report.pdf" too: a page without its PDF must not stand beside the PDF of an earlier one.
     known = {"figures": ".svg", "tables": ".csv"}
     paths = [Path(name) for name in names if isinstance(name, str)]
     return [
         path.as_posix()
         for path in paths
-        if len(path.parts) == 2 and path.parts[1] != ".." and known.get(path.parts[0]) == path.suffix
+        if path.as_posix() == "report.pdf"
+        or (len(path.parts) == 2 and known.get(path.parts[0]) == path.suffix)
     ]

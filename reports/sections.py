@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from .blocks import Code, Column, Prose, Section, table_block
+from .blocks import Findings, Prose, Section, figure_block
 from .data import ReportData
+from .figures_transfer import alignment_and_transfer
+from .findings import key_findings
+from .sections_alignment import alignment_sections
+from .sections_data import cells_section, citation_section, provenance_section, quality_section
+from .sections_transfer import published_section, transfer_section
 
 __all__ = ["build_sections"]
 
@@ -19,29 +24,23 @@ def build_sections(data: ReportData) -> list[Section]:
     Returns
     -------
     list of Section
-        In the order of the page.
+        In the order of the page, figures rendered.
     """
-    transfer = (
-        table_block(
-            data.table("transfer"),
-            [
-                Column("model", "model"),
-                Column("layer_variant", "layer"),
-                Column("source", "source"),
-                Column("target", "target"),
-                Column("accuracy", "accuracy, %", 1, 100.0),
-            ],
-            "Accuracy.",
-            csv="transfer",
-        )
-        if data.has("transfer")
-        else Prose("This study had no transfer step.", absent=True)
+    found = key_findings(data)
+    first = Findings(found) if found else Prose("There is nothing to compare in this study yet.", absent=True)
+    glance = figure_block(
+        alignment_and_transfer(data), "Nothing in this study was scored both without and with NeuRN."
     )
-    return [
-        Section("transfer", "Domain transfer", (transfer,)),
-        Section(
-            "rerun",
-            "How to run it again",
-            (Code(data.command, "Command"), Code(data.study_yaml, "Study", True)),
-        ),
+    sections = [
+        Section("findings", "Key findings", (first,)),
+        Section("glance", "Alignment beside domain transfer", (glance,)),
     ]
+    if data.has_neurons:
+        sections += alignment_sections(data)
+    else:
+        absent = Prose("Neurons were not part of this study, so there is no alignment to show.", absent=True)
+        sections.append(Section("groups", "Alignment with neurons", (absent,)))
+    sections += [transfer_section(data), published_section(data)]
+    if data.has_neurons:
+        sections += [cells_section(data), quality_section(data)]
+    return [*sections, provenance_section(data), citation_section(data)]

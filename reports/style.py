@@ -168,7 +168,9 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(title: str, width: float, height: float, *, mark: str | None = None) -> Figure:
+def new_figure(
+    title: str, width: float, height: float, *, mark: str | None = None, layout: str = "constrained"
+) -> Figure:
     """Start a figure with a strip on top for its title and, where due, the mark of its data's origin.
 
     Parameters
@@ -179,13 +181,15 @@ def new_figure(title: str, width: float, height: float, *, mark: str | None = No
         Size in inches; the strip (0.3 in) is part of the height.
     mark : str, optional
         Words drawn in a frame at the top right, such as ``"SIMULATED"``.
+    layout : {"constrained", "compressed"}
+        How axes are arranged; ``"compressed"`` keeps grids of pictures together.
 
     Returns
     -------
     matplotlib.figure.Figure
         With constrained layout below the strip.
     """
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)  # type: ignore[arg-type]
     FigureCanvasAgg(figure)
     strip = 0.3 / height
     engine = figure.get_layout_engine()

@@ -130,35 +130,25 @@ def group_scores(data: ReportData, group_by: str, metric: str, variant: str = "n
     Returns
     -------
     pandas.DataFrame
-        Indexed by group: baseline, baseline_low, baseline_high, variant, variant_low, variant_high,
-        n_cells, n_models, neuron_class. The limits are the lowest and highest model; with one model, its
-        own 95 % interval.
+        Indexed by group: baseline, variant, difference, ci_low, ci_high (of the difference, where the
+        paired table has it), n_tests, n_lower, n_higher, n_cells, n_models, neuron_class.
     """
     scores = model_scores(data, group_by, metric)
-    names = ["baseline", "baseline_low", "baseline_high", "variant", "variant_low", "variant_high"]
     both = scores.pivot_table(index=["group", "model"], columns="layer_variant", values="value")
     if "baseline" not in both.columns or variant not in both.columns:
-        return pd.DataFrame(columns=[*names, "n_cells", "n_models", "neuron_class"])
+        return pd.DataFrame(columns=["baseline", "variant", "n_cells", "n_models", "neuron_class"])
     both = both[["baseline", variant]].dropna()
-    rows = {}
+    frame = both.groupby(level="group").mean().rename(columns={variant: "variant"})
+    frame["n_models"] = both.groupby(level="group").size()
+    frame["n_cells"] = scores.groupby("group")["n_cells"].max().reindex(frame.index)
     classes = class_of_groups(data, group_by)
-    for group, values in both.groupby(level="group"):
-        own = scores[(scores["group"] == group)]
-        row: dict[str, object] = {}
-        for name, column in (("baseline", "baseline"), ("variant", variant)):
-            low, high = values[column].min(), values[column].max()
-            if len(values) == 1:
-                limits = own[own["layer_variant"] == column][["ci_low", "ci_high"]].mean()
-                low, high = limits["ci_low"], limits["ci_high"]
-            row |= {name: values[column].mean(), f"{name}_low": low, f"{name}_high": high}
-        row |= {
-            "n_cells": own["n_cells"].max(),
-            "n_models": len(values),
-            "neuron_class": classes.get(group, "both"),
-        }
-        rows[group] = row
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    return frame.loc[ordered_groups(list(frame.index))] if len(frame) else frame
+    frame["neuron_class"] = [classes.get(group, "both") for group in frame.index]
+    paired = paired_groups(data, group_by, metric).drop(columns="neuron_class")
+    if variant != "neurn":
+        paired = paired.iloc[:0]
+    frame = frame.join(paired)
+    frame["difference"] = frame["difference"].fillna(frame["variant"] - frame["baseline"])
+    return frame.rename_axis(columns=None).loc[ordered_groups(list(frame.index))]
 
 
 def paired_groups(data: ReportData, group_by: str, metric: str) -> pd.DataFrame:

@@ -1,0 +1,106 @@
+"""Sections about neurons beside networks."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from .blocks import Block, Column, Prose, Section, figure_block, table_block
+from .data import ReportData
+from .figures_examples import density_pairs, example_maps
+from .figures_groups import neurn_scatter, rmse_violins
+from .figures_layers import layer_profile
+from .findings import verdict
+from .style import variant_label
+from .views import best_layers, group_scores
+
+__all__ = ["alignment_sections"]
+
+_GROUP_COLUMNS = [
+    Column("group", "group"),
+    Column("neuron_class", "class"),
+    Column("n_cells", "cells"),
+    Column("n_models", "models"),
+    Column("baseline", "RMSE without", 4),
+    Column("variant", "RMSE with", 4),
+    Column("difference", "difference", 4, signed=True),
+    Column("ci_low", "95 % low", 4, signed=True),
+    Column("ci_high", "95 % high", 4, signed=True),
+    Column("n_tests", "tests"),
+    Column("n_lower", "lower, q < 0.05"),
+    Column("n_higher", "higher, q < 0.05"),
+    Column("verdict", "with NeuRN"),
+]
+_BEST_COLUMNS = [
+    Column("model", "model"),
+    Column("layer_variant", "layer in front"),
+    Column("group", "class"),
+    Column("layer", "best layer"),
+    Column("value", "RMSE", 4),
+    Column("ci_low", "95 % low", 4),
+    Column("ci_high", "95 % high", 4),
+    Column("ceiling", "noise ceiling", 4),
+    Column("n_cells", "cells"),
+    Column("n_units", "units"),
+]
+
+
+def alignment_sections(data: ReportData) -> list[Section]:
+    """Build the sections on groups, distributions over cells, depth, density pairs and sample maps."""
+    return [
+        Section("groups", "Neuron groups without and with NeuRN", _groups(data)),
+        Section("violins", "RMSE of single cells", _violins(data)),
+        Section("layers", "Alignment along the depth of the networks", _layers(data)),
+        Section(
+            "densities",
+            "Densities of the best and worst pairs",
+            (figure_block(density_pairs(data), "This study kept no densities of single pairs."),),
+        ),
+        Section(
+            "maps",
+            "Sample representations beside feature maps",
+            (figure_block(example_maps(data), "This study kept no sample representations."),),
+        ),
+    ]
+
+
+def _groups(data: ReportData) -> tuple[Block, ...]:
+    frames = [group_scores(data, by, "rmse_mean") for by in ("neuron_class", "area", "genotype")]
+    whole = pd.concat([frame for frame in frames if len(frame)]) if any(map(len, frames)) else pd.DataFrame()
+    if whole.empty:
+        return (Prose("This study has no group scored both without and with NeuRN.", absent=True),)
+    ends = whole[["ci_low", "ci_high"]].to_numpy(dtype=float)
+    table = whole.assign(group=whole.index, verdict=[verdict(low, high) for low, high in ends])
+    caption = (
+        "RMSE (no unit) of each group without and with NeuRN, mean over layers and models, and the "
+        "difference with its "
+        "95 % interval (mean of the layers' intervals: conservative). Tests are one a model and layer, "
+        "paired by cell; q "
+        "after Benjamini–Hochberg. The last column reads the interval: lower, higher or undecided."
+    )
+    drawing = figure_block(neurn_scatter(data), "")
+    return (drawing, table_block(table, _GROUP_COLUMNS, caption, csv="similarity"))
+
+
+def _violins(data: ReportData) -> tuple[Block, ...]:
+    if not data.has("cell_scores"):
+        return (Prose("This study kept no scores of single cells.", absent=True),)
+    return tuple(figure_block(rmse_violins(data, by), "") for by in ("area", "genotype"))
+
+
+def _layers(data: ReportData) -> tuple[Block, ...]:
+    if not data.has("similarity"):
+        return (Prose("This study compared no networks with neurons.", absent=True),)
+    drawings = [
+        drawing for metric in ("rmse_mean", "kde_iou_population") for drawing in layer_profile(data, metric)
+    ]
+    blocks: list[Block] = [figure_block(drawing, "") for drawing in drawings]
+    best = best_layers(data, "neuron_class", "rmse_mean")
+    if len(best):
+        best = best.assign(layer_variant=[variant_label(name) for name in best["layer_variant"]])
+        caption = (
+            "The layer with the lowest RMSE to each class. It is chosen on the scenes it is scored on, "
+            "so its value is "
+            "optimistic; compare layers by the figures above."
+        )
+        blocks.append(table_block(best, _BEST_COLUMNS, caption, csv="similarity"))
+    return tuple(blocks) or (Prose("This study has no scores by neuron class.", absent=True),)

@@ -1,0 +1,315 @@
+"""A whole report's worth of synthetic tables, made from nothing but a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from reports import DensityPair, DomainImages, Examples, MapExample, ReportData
+
+AREAS = ("VISp", "VISl", "VISal", "VISpm", "VISam", "VISrl")
+GENOTYPES = {
+    "Cux2-CreERT2": ("Cux2-1", "Cux2-2", "Cux2-3"),
+    "Emx1-IRES-Cre": ("Emx1-1", "Emx1-2", "Emx1-3"),
+    "Fezf2-CreER": ("Fezf2",),
+    "Nr5a1-Cre": ("Nr5a1-1", "Nr5a1-2"),
+    "Ntsr1-Cre_GN220": ("Ntsr1",),
+    "Pvalb-IRES-Cre": ("Pvalb",),
+    "Rbp4-Cre_KL100": ("Rbp4-1", "Rbp4-2"),
+    "Rorb-IRES2-Cre": ("Rorb-1", "Rorb-2"),
+    "Scnn1a-Tg3-Cre": ("Scnn1a-1", "Scnn1a-2"),
+    "Slc17a7-IRES2-Cre": ("Slc17a7-1", "Slc17a7-2"),
+    "Sst-IRES-Cre": ("Sst",),
+    "Tlx3-Cre_PL56": ("Tlx3",),
+    "Vip-IRES-Cre": ("Vip",),
+}
+INHIBITORY = ("Pvalb", "Sst", "Vip")
+MODELS = {"resnet18": 6, "vgg11": 8, "vit_small": 5}
+METRICS = ("rmse_mean", "rmse_nearest", "kde_iou_population", "kde_iou_unit")
+DIGITS = ("digits", "digits_m", "digits_inverted", "digits_low_contrast")
+
+
+def make_cells(rng: np.random.Generator, per_genotype: int = 18) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for cre_line, genotypes in GENOTYPES.items():
+        for genotype in genotypes:
+            inhibitory = genotype.startswith(INHIBITORY)
+            for k in range(per_genotype):
+                rows.append(
+                    {
+                        "cell_specimen_id": 517_000_000 + len(rows),
+                        "experiment_id": 501_000_000 + len(rows) // 9,
+                        "donor_id": 2000 + len(rows) // 18,
+                        "area": AREAS[k % 6],
+                        "cre_line": cre_line,
+                        "genotype": genotype,
+                        "depth_um": int(rng.choice([175, 275, 375])),
+                        "cortical_layer": str(rng.choice(["2/3", "4", "5"])),
+                        "neuron_class": "inhibitory" if inhibitory else "excitatory",
+                        "reliability": float(np.clip(rng.beta(3, 4), 0, 1)) if k else np.nan,
+                        "peak": float(rng.lognormal(2.6 if inhibitory else 3.2, 0.5)),
+                        "time_to_peak": float(np.clip(rng.normal(0.34, 0.07), 0.07, 0.5)),
+                        "degenerate": bool(rng.random() < 0.01),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _groups(cells: pd.DataFrame) -> list[tuple[str, str, pd.Index]]:
+    found = [("all", "all", cells.index)]
+    for by in ("area", "cre_line", "genotype", "neuron_class"):
+        found += [(by, str(name), members.index) for name, members in cells.groupby(by)]
+    return found
+
+
+def make_scores(
+    rng: np.random.Generator, cells: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return similarity, paired and cell_scores, all from the same made-up scores of cells."""
+    inhibitory = (cells["neuron_class"] == "inhibitory").to_numpy()
+    area = cells["area"].map({name: 0.002 * k for k, name in enumerate(AREAS)}).to_numpy()
+    own = 0.105 + 0.018 * inhibitory + area + rng.normal(0, 0.008, len(cells))
+    similarity, paired, cell_scores = [], [], []
+    for model, layers in MODELS.items():
+        for layer in range(layers):
+            level = (
+                own + 0.004 * (len(model) - 7) / 2 + 0.012 * abs(layer / layers - 0.4) + rng.normal(0, 0.002)
+            )
+            effect = 0.006 + 0.004 * inhibitory + rng.normal(0, 0.003, len(cells))
+            effect[(cells["genotype"] == "Fezf2").to_numpy()] *= -0.3
+            variants = {"baseline": level, "neurn": level - effect}
+            for variant, values in variants.items():
+                cell_scores.append(
+                    pd.DataFrame(
+                        {
+                            "model": model,
+                            "layer_variant": variant,
+                            "layer": f"stage{layer + 1}",
+                            "representation": "weighted",
+                            "cell": np.arange(len(cells)),
+                            "rmse_mean": values,
+                        }
+                    )
+                )
+            for group_by, group, members in _groups(cells):
+                for representation in ("weighted", "tuning"):
+                    for metric in METRICS:
+                        rmse_like = metric.startswith("rmse")
+                        made = {
+                            name: (v if rmse_like else 1.0 - 4.0 * v)[members] for name, v in variants.items()
+                        }
+                        half = 1.96 * 0.01 / np.sqrt(len(members))
+                        key = {
+                            "model": model,
+                            "layer": f"stage{layer + 1}",
+                            "layer_index": layer,
+                            "representation": representation,
+                            "group_by": group_by,
+                            "group": group,
+                            "metric": metric,
+                        }
+                        for name, values in made.items():
+                            mean = float(values.mean())
+                            similarity.append(
+                                key
+                                | {
+                                    "layer_variant": name,
+                                    "neurn": name == "neurn",
+                                    "value": mean,
+                                    "ci_low": mean - half,
+                                    "ci_high": mean + half,
+                                    "n_cells": len(members),
+                                    "n_units": 64,
+                                    "ceiling": 0.07,
+                                }
+                            )
+                        difference = float((made["neurn"] - made["baseline"]).mean())
+                        p = float(np.clip(np.exp(-abs(difference) * 900), 1e-3, 1))
+                        paired.append(
+                            key
+                            | {
+                                "difference": difference,
+                                "ci_low": difference - 0.5 * half,
+                                "ci_high": difference + 0.5 * half,
+                                "p": p,
+                                "q": min(1.0, 1.5 * p),
+                            }
+                        )
+    return pd.DataFrame(similarity), pd.DataFrame(paired), pd.concat(cell_scores, ignore_index=True)
+
+
+def make_transfer(rng: np.random.Generator, seeds: int = 3) -> pd.DataFrame:
+    rows = []
+    gain = {"digits": -0.01, "digits_m": 0.25, "digits_inverted": 0.3, "digits_low_contrast": 0.12}
+    for model in MODELS:
+        for variant in ("baseline", "neurn", "lcn"):
+            for target in DIGITS:
+                for seed in range(seeds):
+                    base = 0.96 if target == "digits" else 0.35
+                    share = {"baseline": 0.0, "neurn": 1.0, "lcn": 0.6}[variant]
+                    accuracy = float(np.clip(base + share * gain[target] + rng.normal(0, 0.02), 0, 1))
+                    rows.append(
+                        {
+                            "model": model,
+                            "layer_variant": variant,
+                            "source": "digits",
+                            "target": target,
+                            "seed": seed,
+                            "accuracy": accuracy,
+                            "n": 540,
+                            "epochs": 12,
+                            "seconds": 8.5,
+                            "ci_low": max(0.0, accuracy - 0.03),
+                            "ci_high": min(1.0, accuracy + 0.03),
+                            "classes": 10,
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+def make_examples(rng: np.random.Generator) -> Examples:
+    maps = [
+        MapExample(rng.random((32, 32)), f"{area}, {genotype}", "neuron", neuron_class)
+        for area, genotype, neuron_class in (
+            ("VISp", "Cux2-1", "excitatory"),
+            ("VISl", "Rorb-1", "excitatory"),
+            ("VISpm", "Emx1-2", "excitatory"),
+            ("VISp", "Pvalb", "inhibitory"),
+            ("VISal", "Sst", "inhibitory"),
+            ("VISrl", "Vip", "inhibitory"),
+        )
+    ]
+    ramp = np.linspace(0, 1, 32)
+    maps += [
+        MapExample(
+            np.outer(np.sin(6 * ramp * k), ramp) + 0.1 * rng.random((32, 32)),
+            f"layer{k}, unit {7 * k}",
+            "unit",
+        )
+        for k in range(1, 7)
+    ]
+    x = np.linspace(-0.3, 1.3, 256)
+
+    def bump(centre: float, width: float) -> np.ndarray:
+        return np.exp(-0.5 * ((x - centre) / width) ** 2) / (width * np.sqrt(2 * np.pi))
+
+    densities = []
+    for best in (True, False):
+        for k in range(3):
+            neuron, unit = bump(0.5, 0.15), bump(0.52 if best else 0.1 + 0.02 * k, 0.16 if best else 0.06)
+            iou = float(np.minimum(neuron, unit).sum() / np.maximum(neuron, unit).sum())
+            labels = (f"VISp, Cux2-{k + 1}", f"resnet18 NeuRN, stage3, unit {k}")
+            densities.append(
+                DensityPair(x, neuron, unit, iou, best, *labels, "excitatory" if k else "inhibitory")
+            )
+    domains = [
+        DomainImages(
+            name,
+            rng.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8),
+            rng.random((6, 32, 32, 3)),
+            list("012345"),
+        )
+        for name in DIGITS[:3]
+    ]
+    return Examples(maps, densities, domains)
+
+
+def make_sessions(cells: pd.DataFrame) -> pd.DataFrame:
+    grouped = cells.groupby("experiment_id")
+    return pd.DataFrame(
+        {
+            "area": grouped["area"].first(),
+            "cre_line": grouped["cre_line"].first(),
+            "depth_um": grouped["depth_um"].first(),
+            "cells": grouped.size(),
+            "dropped_cells": grouped["degenerate"].sum().astype(int),
+            "trials": 20,
+            "missing_trials": 0,
+            "reliability_median": grouped["reliability"].median(),
+            "stationary_share": 0.61,
+        }
+    ).reset_index()
+
+
+def make_embedding(rng: np.random.Generator, cells: pd.DataFrame) -> pd.DataFrame:
+    shift = cells["area"].map({name: k for k, name in enumerate(AREAS)}).to_numpy()
+    turn = np.stack([np.cos(shift), np.sin(shift)], axis=1) * 3
+    points = turn + rng.normal(0, 1, (len(cells), 2))
+    frame = cells[["area", "genotype", "neuron_class"]].assign(x=points[:, 0], y=points[:, 1])
+    return frame.assign(kept=rng.random(len(cells)) < 0.6, cluster=rng.integers(0, 10, len(cells)))
+
+
+def make_report(seed: int = 0, seeds: int = 3, **changes: Any) -> ReportData:
+    rng = np.random.default_rng(seed)
+    cells = make_cells(rng)
+    similarity, paired, cell_scores = make_scores(rng, cells)
+    quantile = np.linspace(0.01, 0.99, 50)
+    names = list(MODELS)
+    score = np.array([[20, 3, -8], [3, 18, -6], [-8, -6, 30]])
+    parts: dict[str, Any] = {
+        "name": "synthetic",
+        "title": "Three networks beside simulated mouse visual cortex",
+        "sentence": "Three small networks, with and without NeuRN in front, are compared with the "
+        "responses of cells "
+        "of six visual areas to 118 natural scenes, and tried on digits that they were not trained on.",
+        "simulated": True,
+        "study_yaml": "name: synthetic\nmodels: [resnet18, vgg11, vit_small]\nseed: 0\n",
+        "command": "nalign run studies/synthetic.yaml",
+        "origin": "24 sessions of a documented model of Gabor energy units, written as Allen files (seed 0).",
+        "similarity": similarity,
+        "paired": paired,
+        "cell_scores": cell_scores,
+        "cells": cells,
+        "transfer": make_transfer(rng, seeds),
+        "sessions": make_sessions(cells),
+        "marginals": pd.DataFrame(
+            {
+                "quantity": np.repeat(["single-trial dF/F (%)", "split-half reliability"], 50),
+                "quantile": np.tile(quantile, 2),
+                "simulated": np.concatenate([-np.log1p(-quantile) * 9 - 4, quantile**1.1]),
+                "real": np.concatenate([-np.log1p(-quantile) * 10 - 4, quantile]),
+            }
+        ),
+        "embedding": make_embedding(rng, cells),
+        "examples": make_examples(rng),
+        "architectures": xr.Dataset(
+            {
+                "score": (("model_a", "model_b"), score),
+                "correlation": (("model_a", "model_b"), np.corrcoef(score)),
+            },
+            coords={"model_a": names, "model_b": names},
+        ),
+        "provenance": [
+            {
+                "stage": stage,
+                "key": f"{k:064x}",
+                "version": "1",
+                "seconds": 1.5 * k,
+                "device": "cpu",
+                "seed": 0,
+                "packages": {"numpy": "1.23.5", "torch": "2.13.0"},
+            }
+            for k, stage in enumerate(
+                ("responses", "representations", "activations", "similarity", "transfer"), 1
+            )
+        ],
+        "notes": ["Three cells of 396 were constant and are left out."],
+    }
+    return ReportData(**(parts | changes))
+
+
+@pytest.fixture(scope="session")
+def report_data() -> ReportData:
+    """One synthetic study, shared by tests that only read it."""
+    return make_report()
+
+
+@pytest.fixture(scope="session")
+def build_report() -> Callable[..., ReportData]:
+    """Build a synthetic study with some parts changed."""
+    return make_report
