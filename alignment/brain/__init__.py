@@ -10,12 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alignment.brain.joining import join_sessions
     from alignment.brain.observatory import Observatory, Session
     from alignment.brain.populations import group_cells, plan_selection, select_cells
     from alignment.brain.precomputed import read_rsms
     from alignment.brain.quality import quality_by_cell, quality_table, responsiveness
     from alignment.brain.representations import represent, resize_scenes, scale_unit, weighted_images
-    from alignment.brain.responses import join_sessions, split_half_reliability, trial_responses
+    from alignment.brain.responses import split_half_reliability, trial_responses
     from alignment.brain.simulated import simulate_observatory
 
 __all__ = [
@@ -42,7 +43,7 @@ _HOMES = {
     "Observatory": "observatory",
     "Session": "observatory",
     "group_cells": "populations",
-    "join_sessions": "responses",
+    "join_sessions": "joining",
     "plan_selection": "populations",
     "quality_by_cell": "quality",
     "quality_table": "quality",

@@ -27,8 +27,8 @@ from alignment.brain.catalogue import (
     NATURAL_SCENE_SESSION,
     complete_table,
     experiment_table,
-    filter_experiments,
 )
+from alignment.brain.filters import filter_experiments
 from neural_alignment import DataError, InputError
 
 __all__ = ["CONTAINERS_FILE", "Observatory", "Session"]
@@ -117,7 +117,7 @@ class Observatory:
         Parameters
         ----------
         area, cre_line, genotype, neuron_class, session_type : str or sequence of str, optional
-            Names to keep; see `alignment.brain.catalogue.filter_experiments`.
+            Names to keep; see `alignment.brain.filters.filter_experiments`.
         depth_um : float or (float, float), optional
             Imaging depth in µm, or the lowest and highest to keep.
         include_failed : bool

@@ -188,18 +188,9 @@ def plan_selection(
         )
     layout = np.full((len(vectors), 2), np.nan)
     layout[usable] = embed_cells(vectors[usable], embedding, seed)
-    classes = ds["neuron_class"].values
-    cluster = np.full(len(vectors), -1)
-    selected = np.zeros(len(vectors), dtype=bool)
-    attrs: dict[str, Any] = {}
-    for name in NEURON_CLASSES:
-        members = usable[classes[usable] == name]
-        if len(members):
-            cluster[members], keep = _most_central(layout[members], per_class, clusters, seed)
-            selected[members[keep]] = True
-        attrs[f"available_{name}"] = len(members)
-        attrs[f"kept_{name}"] = min(per_class, len(members))
-        attrs[f"short_{name}"] = max(0, per_class - len(members))
+    cluster, selected, counts = _by_class(
+        ds["neuron_class"].values, usable, layout, per_class, clusters, seed
+    )
     variables: dict[str, Any] = {
         "selected": ("cell", selected),
         "cluster": ("cell", cluster),
@@ -224,7 +215,7 @@ def plan_selection(
             "embedding_method": embedding,
             "unreliable_cells": int(unreliable.sum()),
             "degenerate_cells": int(degenerate.sum()),
-            **attrs,
+            **counts,
         },
     )
 
@@ -273,6 +264,29 @@ def select_cells(
     )
     counts = {f"selection_{name}": value for name, value in plan.attrs.items() if name != "simulated"}
     return chosen.assign_attrs({**ds.attrs, **counts})
+
+
+def _by_class(
+    classes: npt.NDArray[Any],
+    usable: IndexArray,
+    layout: npt.NDArray[np.float64],
+    per_class: int,
+    clusters: int,
+    seed: int,
+) -> tuple[IndexArray, npt.NDArray[np.bool_], dict[str, int]]:
+    """Cluster of every cell, which are kept, and how many of each class were there, kept and missing."""
+    cluster = np.full(len(classes), -1)
+    selected = np.zeros(len(classes), dtype=bool)
+    counts: dict[str, int] = {}
+    for name in NEURON_CLASSES:
+        members = usable[classes[usable] == name]
+        if len(members):
+            cluster[members], keep = _most_central(layout[members], per_class, clusters, seed)
+            selected[members[keep]] = True
+        counts[f"available_{name}"] = len(members)
+        counts[f"kept_{name}"] = min(per_class, len(members))
+        counts[f"short_{name}"] = max(0, per_class - len(members))
+    return cluster, selected, counts
 
 
 def _most_central(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,23 +11,15 @@ import numpy.typing as npt
 import xarray as xr
 
 from alignment._validation import check_choice, check_number, fail
+from alignment.brain.joining import join_sessions
 from alignment.brain.quality import split_half_reliability
-from neural_alignment import DataError, InputError
+from alignment.brain.sweeps import Sweeps, WindowSums, sweep_table, window_means
+from neural_alignment import DataError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from alignment.brain.observatory import Session
 
-__all__ = [
-    "CELL_COORDINATES",
-    "Sweeps",
-    "join_sessions",
-    "split_half_reliability",
-    "sweep_table",
-    "trial_responses",
-    "window_means",
-]
+__all__ = ["CELL_COORDINATES", "join_sessions", "split_half_reliability", "trial_responses"]
 
 FloatArray = npt.NDArray[np.float64]
 Method = Literal["dff", "mean_sweep_response"]
@@ -48,144 +39,7 @@ CELL_COORDINATES = (
 )
 """What every cell carries from here to the tables."""
 
-BLANK = -1
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Sweeps:
-    """The sweeps of a session in order of presentation, each numbered within its scene.
-
-    Attributes
-    ----------
-    frame : (sweep,) int array
-        Scene shown, -1 the blank.
-    start : (sweep,) int array
-        First frame of the sweep in the traces.
-    trial : (sweep,) int array
-        How many times this scene had been shown before.
-    scenes, trials : int
-        Number of scenes, and the most times that one of them (or the blank) was shown.
-    length : int
-        Frames of one sweep, as AllenSDK counts it.
-    """
-
-    frame: npt.NDArray[np.int64]
-    start: npt.NDArray[np.int64]
-    trial: npt.NDArray[np.int64]
-    scenes: int
-    trials: int
-    length: int
-
-
-def sweep_table(table: pd.DataFrame, scenes: int | None = None) -> Sweeps:
-    """Read and number the sweeps of AllenSDK's natural-scenes table.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Columns frame, start, end, as from ``Session.natural_scenes``.
-    scenes : int, optional
-        Number of scenes; by default one more than the highest frame.
-
-    Returns
-    -------
-    Sweeps
-
-    Raises
-    ------
-    DataError
-        If the table shows no scene.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> table = pd.DataFrame({"frame": [1, -1, 0, 1], "start": [10, 17, 25, 32], "end": [17, 25, 32, 39]})
-    >>> sweeps = sweep_table(table)
-    >>> sweeps.scenes, sweeps.trials, sweeps.trial.tolist()
-    (2, 2, [0, 0, 0, 1])
-    """
-    order = np.argsort(table["start"].to_numpy(), kind="stable")
-    frame = table["frame"].to_numpy(dtype=np.int64)[order]
-    start = table["start"].to_numpy(dtype=np.int64)[order]
-    end = table["end"].to_numpy(dtype=np.int64)[order]
-    if not (frame >= 0).any():
-        raise DataError("The natural-scenes table shows no scene. Choose another session.")
-    if frame.min() < BLANK or (scenes is not None and frame.max() >= scenes):
-        raise DataError(
-            f"The natural-scenes table shows frames {frame.min()}..{frame.max()}, but the template holds "
-            f"{scenes} scenes. The file is damaged: fetch it again."
-        )
-    by_frame = np.argsort(frame, kind="stable")
-    _, first, counts = np.unique(frame[by_frame], return_index=True, return_counts=True)
-    trial = np.empty(len(frame), dtype=np.int64)
-    trial[by_frame] = np.arange(len(frame)) - np.repeat(first, counts)
-    return Sweeps(
-        frame=frame,
-        start=start,
-        trial=trial,
-        scenes=int(frame.max()) + 1 if scenes is None else scenes,
-        trials=int(counts.max()),
-        # AllenSDK takes the length of the second sweep for all of them.
-        length=int(end[min(1, len(end) - 1)] - start[min(1, len(start) - 1)]),
-    )
-
-
-class _Sums:
-    """Cumulative sums of a block of traces, from which the mean over any window is two look-ups.
-
-    Sums are kept in float64: over 115,000 frames float32 would lose the fourth digit of a window's mean.
-    """
-
-    def __init__(self, traces: npt.NDArray[Any]) -> None:
-        self.frames = traces.shape[1]
-        finite = np.isfinite(traces)
-        self.whole = bool(finite.all())
-        self.sums = _cumulate(traces if self.whole else np.where(finite, traces, 0.0), np.float64)
-        self.gaps = None if self.whole else _cumulate(~finite, np.int64)
-
-    def means(self, starts: npt.NDArray[np.int64], first: int, last: int) -> FloatArray:
-        """Mean of frames start+first .. start+last-1, (cell, sweep); NaN off the recording or over a gap."""
-        begin, end = starts + first, starts + last
-        inside = (begin >= 0) & (end <= self.frames)
-        begin, end = np.where(inside, begin, 0), np.where(inside, end, 0)
-        means = (np.take(self.sums, end, axis=1) - np.take(self.sums, begin, axis=1)) / (last - first)
-        means[:, ~inside] = np.nan
-        if self.gaps is not None:
-            means[np.take(self.gaps, end, axis=1) != np.take(self.gaps, begin, axis=1)] = np.nan
-        return np.asarray(means, dtype=np.float64)
-
-
-def _cumulate(values: npt.NDArray[Any], dtype: type) -> npt.NDArray[Any]:
-    sums: npt.NDArray[Any] = np.zeros((values.shape[0], values.shape[1] + 1), dtype=dtype)
-    np.cumsum(values, axis=1, dtype=dtype, out=sums[:, 1:])
-    return sums
-
-
-def window_means(traces: npt.ArrayLike, starts: npt.ArrayLike, first: int, last: int) -> FloatArray:
-    """Average every trace over a window after every start.
-
-    Parameters
-    ----------
-    traces : (cell, frame) array
-    starts : (sweep,) int array
-        Frame that the window is counted from.
-    first, last : int
-        The window: frames ``start + first`` to ``start + last - 1``.
-
-    Returns
-    -------
-    (cell, sweep) float64 array
-        NaN where the window leaves the recording or holds a value that is not finite.
-
-    Examples
-    --------
-    >>> window_means([[0.0, 1.0, 2.0, 3.0]], [0, 2], 0, 2)
-    array([[0.5, 2.5]])
-    """
-    if last <= first:
-        raise fail("last", "window_means", "greater than 'first'", (first, last))
-    return _Sums(np.asarray(traces)).means(np.asarray(starts, dtype=np.int64), first, last)
 
 
 def trial_responses(
@@ -257,28 +111,14 @@ def trial_responses(
 
     speed = _running_by_sweep(session, sweeps, frames)
     still = _stationary(speed, stationary_below)
-    kind: Literal["dff", "corrected_fluorescence"] = "dff" if method == "dff" else "corrected_fluorescence"
-    parts: list[dict[str, npt.NDArray[Any]]] = []
-    kept: list[npt.NDArray[np.bool_]] = []
     dropped = {"nan": 0, "constant": 0}
-    for cells, traces in session.trace_blocks(kind, block):
-        if traces.shape[1] != len(timestamps):
-            raise DataError(
-                f"{session.path} holds {traces.shape[1]} frames of traces for {len(timestamps)} time stamps "
-                "in cells "
-                f"{cells.start}..{cells.stop - 1}. The file is damaged: delete it and fetch it again."
-            )
-        usable = _usable(traces, dropped)
-        kept.append(usable)
-        if usable.any():
-            whole = traces if usable.all() else traces[usable]
-            parts.append(_respond(whole, sweeps, still, frames, peak_frames, rate, method))
-    _report_dropped(session, dropped, unusable, any_left=bool(parts))
+    values, kept = _stream(session, sweeps, still, frames, peak_frames, rate, method, block, dropped)
+    _report_dropped(session, dropped, unusable, any_left=bool(kept.any()))
     return _dataset(
         session,
         sweeps,
-        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
-        np.concatenate(kept),
+        values,
+        kept,
         speed,
         {
             "method": method,
@@ -297,6 +137,37 @@ def trial_responses(
     )
 
 
+def _stream(
+    session: Session,
+    sweeps: Sweeps,
+    still: npt.NDArray[np.bool_],
+    frames: tuple[int, int],
+    peak_frames: tuple[int, int],
+    rate: float,
+    method: Method,
+    block: int,
+    dropped: dict[str, int],
+) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.bool_]]:
+    """Read the traces block by block; return the usable cells' values, and which cells are usable."""
+    kind: Literal["dff", "corrected_fluorescence"] = "dff" if method == "dff" else "corrected_fluorescence"
+    count = len(session.timestamps())
+    parts: list[dict[str, npt.NDArray[Any]]] = []
+    kept: list[npt.NDArray[np.bool_]] = [np.zeros(0, dtype=bool)]
+    for cells, traces in session.trace_blocks(kind, block):
+        if traces.shape[1] != count:
+            raise DataError(
+                f"{session.path} holds {traces.shape[1]} frames of traces for {count} time stamps in cells "
+                f"{cells.start}..{cells.stop - 1}. The file is damaged: delete it and fetch it again."
+            )
+        usable = _usable(traces, dropped)
+        kept.append(usable)
+        if usable.any():
+            whole = traces if usable.all() else traces[usable]
+            parts.append(_respond(whole, sweeps, still, frames, peak_frames, rate, method))
+    names = parts[0] if parts else {}
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}, np.concatenate(kept)
+
+
 def _respond(
     traces: npt.NDArray[Any],
     sweeps: Sweeps,
@@ -307,7 +178,7 @@ def _respond(
     method: str,
 ) -> dict[str, npt.NDArray[Any]]:
     """Responses, blanks and peaks of one block of cells."""
-    sums = _Sums(traces)
+    sums = WindowSums(traces)
     means = sums.means(sweeps.start, *frames)
     baseline = None
     if method == "mean_sweep_response":
@@ -487,113 +358,3 @@ def _dataset(
         },
         attrs={**attrs, "simulated": int(session.simulated), "missing_trials": missing},
     )
-
-
-_COUNTS = ("missing_trials", "moving_trials", "dropped_nan", "dropped_constant")
-
-
-def join_sessions(parts: Iterable[xr.Dataset]) -> xr.Dataset:
-    """Join the responses of several sessions along cells.
-
-    Parameters
-    ----------
-    parts : iterable of xarray.Dataset
-        From `trial_responses`, all of one method, window and number of scenes.
-
-    Returns
-    -------
-    xarray.Dataset
-        As from `trial_responses`; trials padded with NaN to the longest session. Running speeds and the
-        counts of missing and dropped trials and cells move to a ``session`` dimension (coordinate: experiment
-        id); the attributes hold the counts' sums.
-
-    Raises
-    ------
-    InputError
-        If there is nothing to join or the parts do not belong together.
-    """
-    datasets = list(parts)
-    if not datasets:
-        raise InputError("join_sessions needs the responses of at least one session. Got none.")
-    for name in ("method", "window", "units", "simulated"):
-        found = {repr(part.attrs.get(name)) for part in datasets}
-        if len(found) > 1:
-            raise InputError(
-                f"The responses differ in {name} ({' and '.join(sorted(found))}) and cannot be combined. "
-                "Compute them with the same parameters."
-            )
-    if len({part.sizes["scene"] for part in datasets}) > 1:
-        raise InputError("The responses differ in their number of scenes and cannot be combined.")
-    _check_coordinates(datasets)
-    trials = max(part.sizes["trial"] for part in datasets)
-    counts = {name: [_session_counts(part, name) for part in datasets] for name in _COUNTS}
-    cells = {
-        str(name): np.concatenate([part[name].values for part in datasets])
-        for name in datasets[0].coords
-        if datasets[0][name].dims == ("cell",)
-    }
-    padded = {
-        name: _padded([part[name].values for part in datasets], trials) for name in ("response", "blank")
-    }
-    speeds = _padded([_with_session(part["running_speed"].values, 3) for part in datasets], trials)
-    on_blank = _padded([_with_session(part["blank_running_speed"].values, 2) for part in datasets], trials)
-    sessions = np.concatenate([_session_ids(part) for part in datasets])
-    flat = {name: np.concatenate(values) for name, values in counts.items()}
-    return xr.Dataset(
-        {
-            "response": (("cell", "scene", "trial"), padded["response"]),
-            "blank": (("cell", "trial"), padded["blank"]),
-            "peak": (("cell", "scene"), np.concatenate([part["peak"].values for part in datasets])),
-            "time_to_peak": (
-                ("cell", "scene"),
-                np.concatenate([part["time_to_peak"].values for part in datasets]),
-                {"units": "s"},
-            ),
-        },
-        coords={
-            **{name: ("cell", values) for name, values in cells.items()},
-            "scene": datasets[0]["scene"].values,
-            "trial": np.arange(trials),
-            "session": sessions,
-            "running_speed": (("session", "scene", "trial"), speeds, {"units": "cm/s"}),
-            "blank_running_speed": (("session", "trial"), on_blank, {"units": "cm/s"}),
-            **{name: ("session", values) for name, values in flat.items()},
-        },
-        attrs={**datasets[0].attrs, **{name: int(values.sum()) for name, values in flat.items()}},
-    )
-
-
-def _check_coordinates(datasets: list[xr.Dataset]) -> None:
-    by_cell = [{str(name) for name in part.coords if part[name].dims == ("cell",)} for part in datasets]
-    lacking = {name for names in by_cell for name in names if any(name not in other for other in by_cell)}
-    if lacking:
-        raise InputError(
-            f"Some of the responses lack the coordinate {', '.join(sorted(lacking))}, which others have: "
-            "they cannot "
-            "be joined. Add it to all or drop it from all."
-        )
-
-
-def _session_ids(part: xr.Dataset) -> npt.NDArray[np.int64]:
-    ids = part["session"].values if "session" in part.coords else part["experiment_id"].values[:1]
-    return np.asarray(ids, dtype=np.int64)
-
-
-def _session_counts(part: xr.Dataset, name: str) -> npt.NDArray[np.int64]:
-    values = part[name].values if name in part.coords else [part.attrs.get(name, 0)]
-    return np.asarray(values, dtype=np.int64)
-
-
-def _with_session(values: npt.NDArray[Any], dimensions: int) -> npt.NDArray[Any]:
-    return values if values.ndim == dimensions else values[None]
-
-
-def _padded(arrays: list[npt.NDArray[Any]], trials: int) -> npt.NDArray[np.float32]:
-    """Join along the first axis into one array, the last axis (trials) padded with NaN."""
-    shape = (sum(len(array) for array in arrays), *arrays[0].shape[1:-1], trials)
-    joined = np.full(shape, np.nan, dtype=np.float32)
-    first = 0
-    for array in arrays:
-        joined[first : first + len(array), ..., : array.shape[-1]] = array
-        first += len(array)
-    return joined

@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
+from alignment.brain.observatory import Observatory, Session
+
 PIPELINE = "processing/brain_observatory_pipeline"
 SWEEP = 7  # frames in 0.25 s at 30 Hz, as AllenSDK counts them
 
@@ -155,3 +157,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     ]
     (tmp_path / "experiment_containers.json").write_text(json.dumps(containers))
     yield tmp_path
+
+
+@pytest.fixture
+def open_session(tmp_path: Path) -> Callable[[Any], Session]:
+    """Write a small file and open it."""
+
+    def write(small: Any) -> Session:
+        small.write(tmp_path / "ophys_experiment_data" / f"{small.experiment_id}.nwb")
+        return Observatory(tmp_path).session(small.experiment_id)
+
+    return write

@@ -4,40 +4,16 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from alignment.brain.observatory import Observatory, Session
-from alignment.brain.responses import (
-    CELL_COORDINATES,
-    join_sessions,
-    sweep_table,
-    trial_responses,
-    window_means,
-)
+from alignment.brain.responses import CELL_COORDINATES, trial_responses
 from neural_alignment import DataError, InputError
 
 RATE = 30.0
-
-
-@pytest.fixture
-def open_session(tmp_path: Path) -> Callable[[Any], Session]:
-    """Write a small file and open it."""
-
-    def write(small: Any) -> Session:
-        small.write(tmp_path / "ophys_experiment_data" / f"{small.experiment_id}.nwb")
-        return Observatory(tmp_path).session(small.experiment_id)
-
-    return write
 
 
 def plain_loops(small: Any, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
@@ -143,12 +119,6 @@ class TestValues:
         assert found.attrs["window"] == [0.0, 0.5]
         assert found.attrs["frame_rate_hz"] == pytest.approx(30)
 
-    def test_long_recordings_keep_their_digits(self) -> None:
-        traces = np.random.default_rng(0).normal(1000, 1, (1, 200_000)).astype(np.float32)
-        starts = np.arange(0, 199_900, 97)
-        exact = np.stack([traces[0, s : s + 15].astype(np.float64).mean() for s in starts])
-        np.testing.assert_allclose(window_means(traces, starts, 0, 15)[0], exact, rtol=1e-12)
-
 
 class TestMissing:
     def test_windows_off_the_recording(self, open_session: Any, small_file: Any) -> None:
@@ -237,10 +207,6 @@ class TestMissing:
         with pytest.raises(DataError, match=r"shows frames .*99, but the template holds 6 scenes"):
             trial_responses(open_session(small))
 
-    def test_blanks_alone(self) -> None:
-        with pytest.raises(DataError, match="shows no scene"):
-            sweep_table(pd.DataFrame({"frame": [-1, -1], "start": [0, 7], "end": [7, 14]}))
-
 
 class TestRunning:
     def test_speed_is_a_coordinate(self, open_session: Any, small_file: Any) -> None:
@@ -324,74 +290,3 @@ def test_parameters(open_session: Any, small_file: Any, options: dict[str, Any],
     session = open_session(small_file())
     with pytest.raises(InputError, match=message):
         trial_responses(session, **options)
-
-
-class TestWindowMeans:
-    @settings(max_examples=60, deadline=None)
-    @given(
-        hnp.arrays(np.float64, (3, 40), elements=st.floats(-1e3, 1e3) | st.just(float("nan"))),
-        st.lists(st.integers(-10, 50), min_size=1, max_size=8),
-        st.integers(-5, 5),
-        st.integers(1, 12),
-    )
-    def test_against_slices(self, traces: np.ndarray, starts: list[int], first: int, length: int) -> None:
-        found = window_means(traces, starts, first, first + length)
-        for cell in range(3):
-            for sweep, start in enumerate(starts):
-                begin, end = start + first, start + first + length
-                expected = traces[cell, begin:end].mean() if begin >= 0 and end <= 40 else np.nan
-                np.testing.assert_allclose(found[cell, sweep], expected, rtol=1e-9, atol=1e-9)
-
-    def test_empty_window(self) -> None:
-        with pytest.raises(InputError, match="greater than 'first'"):
-            window_means(np.zeros((1, 5)), [0], 2, 2)
-
-
-class TestJoin:
-    @pytest.fixture
-    def two(self, open_session: Any, small_file: Any) -> tuple[xr.Dataset, xr.Dataset]:
-        first = trial_responses(open_session(small_file(cells=3, trials=4)))
-        other = small_file(experiment_id=501498999, cells=2, trials=5, seed=1, area="VISl")
-        other.dff[0] = 1.0
-        return first, trial_responses(open_session(other))
-
-    def test_cells_follow_one_another(self, two: tuple[xr.Dataset, xr.Dataset]) -> None:
-        joined = join_sessions(two)
-        assert dict(joined.sizes) == {"cell": 4, "scene": 6, "trial": 5, "session": 2}
-        assert joined["area"].values.tolist() == ["VISp"] * 3 + ["VISl"]
-        assert joined["session"].values.tolist() == [501498760, 501498999]
-        np.testing.assert_array_equal(joined["response"].values[:3, :, :4], two[0]["response"])
-        assert np.isnan(joined["response"].values[:3, :, 4]).all()
-        np.testing.assert_array_equal(joined["response"].values[3:], two[1]["response"])
-        np.testing.assert_array_equal(joined["running_speed"].values[1], two[1]["running_speed"])
-        assert joined["dropped_constant"].values.tolist() == [0, 1]
-        assert joined.attrs["dropped_constant"] == 1
-
-    def test_joining_joined_ones(self, two: tuple[xr.Dataset, xr.Dataset]) -> None:
-        xr.testing.assert_identical(join_sessions([join_sessions([two[0]]), two[1]]), join_sessions(two))
-
-    def test_coordinates_added_to_cells_are_kept(self, two: tuple[xr.Dataset, xr.Dataset]) -> None:
-        marked = [part.assign_coords(reliability=("cell", np.arange(part.sizes["cell"]))) for part in two]
-        assert join_sessions(marked)["reliability"].values.tolist() == [0, 1, 2, 0]
-
-    @pytest.mark.parametrize("name", ["method", "window", "simulated"])
-    def test_different_parameters(self, two: tuple[xr.Dataset, xr.Dataset], name: str) -> None:
-        with pytest.raises(InputError, match=f"differ in {name}"):
-            join_sessions([two[0], two[1].assign_attrs({name: "other"})])
-
-    def test_different_scenes_or_none(self, two: tuple[xr.Dataset, xr.Dataset]) -> None:
-        with pytest.raises(InputError, match="number of scenes"):
-            join_sessions([two[0], two[1].isel(scene=slice(3))])
-        with pytest.raises(InputError, match="at least one session"):
-            join_sessions([])
-
-    def test_parts_with_different_coordinates(self, two: tuple[xr.Dataset, xr.Dataset]) -> None:
-        with pytest.raises(InputError, match="lack the coordinate reliability"):
-            join_sessions([two[0].assign_coords(reliability=("cell", [0.0, 1.0, 2.0])), two[1]])
-
-    def test_survives_a_store(self, two: tuple[xr.Dataset, xr.Dataset], tmp_path: Path) -> None:
-        joined = join_sessions(two)
-        joined.to_zarr(tmp_path / "joined.zarr")
-        with xr.open_zarr(tmp_path / "joined.zarr") as read:
-            xr.testing.assert_equal(read.load(), joined)
-            assert read.attrs == joined.attrs
