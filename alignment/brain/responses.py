@@ -82,7 +82,8 @@ def trial_responses(
     -------
     xarray.Dataset
         ``response`` (cell, scene, trial) and ``blank`` (cell, trial) float32, NaN where missing; ``peak`` and
-        ``time_to_peak`` in s (cell, scene). Coordinates: `CELL_COORDINATES` by cell, ``running_speed``
+        ``time_to_peak`` in s (cell, scene). Coordinates: `CELL_COORDINATES` and the API's metrics, where at
+        hand, by cell, ``running_speed``
         (scene, trial) and ``blank_running_speed`` (trial) in cm/s. Attributes: simulated (0 or 1), method,
         window, peak_window, units, frame_rate_hz, missing_trials (presented but without a value, over all
         cells), moving_trials (left out by `stationary_below`), dropped_nan and dropped_constant (cells).
@@ -335,10 +336,13 @@ def _dataset(
     by_trial[sweeps.frame[shown], sweeps.trial[shown]] = speed[shown]
     on_blank = np.full(sweeps.trials, np.nan, dtype=np.float32)
     on_blank[sweeps.trial[~shown]] = speed[~shown]
-    ids = session.cells["cell_specimen_id"].to_numpy(dtype=np.int64)[kept]
+    cells = session.cells[kept]
+    ids = cells["cell_specimen_id"].to_numpy(dtype=np.int64)
     coordinates: dict[str, Any] = {
         name: ("cell", np.full(len(ids), session.metadata[name])) for name in CELL_COORDINATES[1:]
     }
+    for name in cells.columns[1:]:
+        coordinates[name] = ("cell", cells[name].to_numpy(dtype=np.float32, na_value=np.nan))
     valid = np.isfinite(values["response"]).sum()
     missing = int(len(ids) * (still & shown).sum() - valid)
     return xr.Dataset(

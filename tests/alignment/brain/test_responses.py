@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,6 +120,19 @@ class TestValues:
         assert found.attrs["simulated"] == 0
         assert found.attrs["window"] == [0.0, 0.5]
         assert found.attrs["frame_rate_hz"] == pytest.approx(30)
+
+    def test_the_apis_metrics_come_along(self, open_session: Any, small_file: Any, tmp_path: Path) -> None:
+        small = small_file()
+        small.dff[0] = 0
+        records = [
+            {"cell_specimen_id": int(small.ids[2]), "p_ns": 0.01, "reliability_ns": None, "tld1_id": 4}
+        ]
+        (tmp_path / "cell_specimens.json").write_text(json.dumps(records))
+        found = trial_responses(open_session(small))
+        np.testing.assert_allclose(found["p_ns"], [np.nan, 0.01, np.nan, np.nan])
+        assert np.isnan(found["reliability_ns"]).all()
+        assert found["p_ns"].dtype == np.float32
+        assert "roi" not in found.coords
 
 
 class TestMissing:
