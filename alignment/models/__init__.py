@@ -1,0 +1,77 @@
+"""Networks as models of visual cortex: NeuRN, the zoo, per-layer activations and their comparison by architecture.
+
+Importing this package imports neither torch nor timm; each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alignment.models.activations import (
+        Preflight,
+        as_images,
+        extract_activations,
+        preflight,
+        scene_digest,
+    )
+    from alignment.models.layers import LAYER_VARIANTS, WithLayer, create_layer, with_layer, with_neurn
+    from alignment.models.neurn import NeuRN
+    from alignment.models.weights import load_weights, weights_digest
+    from alignment.models.zoo import Entry, ImageModel, create_model, entry, list_models
+
+_HOMES = {
+    "LAYER_VARIANTS": "layers",
+    "NeuRN": "neurn",
+    "WithLayer": "layers",
+    "create_layer": "layers",
+    "with_layer": "layers",
+    "with_neurn": "layers",
+    "Entry": "zoo",
+    "ImageModel": "zoo",
+    "create_model": "zoo",
+    "entry": "zoo",
+    "list_models": "zoo",
+    "load_weights": "weights",
+    "weights_digest": "weights",
+    "Preflight": "activations",
+    "as_images": "activations",
+    "extract_activations": "activations",
+    "preflight": "activations",
+    "scene_digest": "activations",
+    "layer_symbols": "architecture",
+    "needleman_wunsch": "architecture",
+    "similarity_matrix": "architecture",
+}
+
+__all__ = [
+    "LAYER_VARIANTS",
+    "Entry",
+    "ImageModel",
+    "NeuRN",
+    "Preflight",
+    "WithLayer",
+    "as_images",
+    "create_layer",
+    "create_model",
+    "entry",
+    "extract_activations",
+    "list_models",
+    "load_weights",
+    "preflight",
+    "scene_digest",
+    "weights_digest",
+    "with_layer",
+    "with_neurn",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,128 @@
+"""Local standard deviation of images: the eager reference, and the choice of a kernel that does the same faster."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["BORDERS", "border_index", "local_std", "local_std_eager"]
+
+BORDERS = ("reflect", "replicate", "zeros")
+
+# Below this share of n·Σx² the difference n·Σx² − (Σx)² is rounding: float64 keeps 2⁻⁵³ of each of the few hundred
+# sums, so anything smaller cannot be told from a flat patch. It corresponds to σ of about 1e-7 of the grey level
+# itself, one unit in the last place of a float32 pixel, and is what makes flat patches exactly zero.
+FLAT = 64 * 2.0**-53
+
+
+def local_std(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
+    """Population standard deviation of the k×k patch around each pixel, per channel, stride 1.
+
+    Parameters
+    ----------
+    image : Tensor, (B, C, H, W)
+        Floating point. float64 gives float64; every other type is measured in float64 or exact float32 pixels and
+        returned as float32.
+    k : int
+        Side of the patch, odd.
+    border : {"reflect", "replicate", "zeros"}
+        What stands outside of the image. ``reflect`` mirrors about the edge pixel, as often as a patch larger than
+        the image needs (``numpy.pad``'s rule; ``torch.nn.functional.pad`` refuses those).
+
+    Returns
+    -------
+    Tensor, (B, C, H, W)
+        Exactly 0 on flat patches; NaN wherever a patch holds a NaN or an infinity.
+    """
+    if image.is_floating_point() and image.dtype != torch.float64:
+        image = image.float()
+    if _needs_eager(image):
+        return local_std_eager(image, k, border)
+    if image.device.type == "cpu":
+        from alignment.models._local_std_cpu import local_std_cpu
+
+        return local_std_cpu(image, k, border)
+    if image.device.type == "cuda" and _triton_is_here():
+        from alignment.models._local_std_cuda import local_std_cuda
+
+        return local_std_cuda(image, k, border)
+    return local_std_eager(image, k, border)
+
+
+def local_std_eager(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
+    """Compute :func:`local_std` with torch's own operators: differentiable, traceable, on any device with float64.
+
+    The sums are separable and in float64. float32 would lose the variance of a patch that is bright and nearly flat,
+    where E[x²] and E[x]² agree in all but their last digits; there float64 still holds seven digits of σ.
+    """
+    wide = image.double()
+    padded = _pad(wide, k // 2, border)
+    total = _box_sum(padded, k)
+    squares = _box_sum(padded * padded, k)
+    count = k * k
+    scaled = count * squares - total * total
+    # Two `where`s: the root's slope at zero is infinite, and infinity times zero would put NaN into the gradient.
+    flat = scaled <= FLAT * count * squares
+    sigma = torch.where(flat, 0.0, torch.where(flat, 1.0, scaled).sqrt() / count)
+    return sigma.to(image.dtype)
+
+
+def border_index(size: int, pad: int, border: str) -> list[int]:
+    """Source index of every position of a padded axis; -1 stands for a zero.
+
+    Examples
+    --------
+    >>> border_index(4, 2, "reflect")
+    [2, 1, 0, 1, 2, 3, 2, 1]
+    >>> border_index(1, 1, "reflect"), border_index(2, 1, "zeros")
+    ([0, 0, 0], [-1, 0, 1, -1])
+    """
+    positions = range(-pad, size + pad)
+    if border == "zeros":
+        return [i if 0 <= i < size else -1 for i in positions]
+    if border == "replicate" or size == 1:
+        return [min(max(i, 0), size - 1) for i in positions]
+    period = 2 * (size - 1)
+    return [min(i % period, period - i % period) for i in positions]
+
+
+def _pad(image: Tensor, pad: int, border: str) -> Tensor:
+    if border == "zeros":
+        return functional.pad(image, (pad, pad, pad, pad))
+    if border == "replicate" or pad < min(image.shape[-2:]):
+        return functional.pad(image, (pad, pad, pad, pad), mode=border)
+    for axis in (-2, -1):
+        index = torch.tensor(border_index(image.shape[axis], pad, border), device=image.device)
+        image = image.index_select(axis, index)
+    return image
+
+
+def _box_sum(padded: Tensor, k: int) -> Tensor:
+    for axis in (-2, -1):
+        size = padded.shape[axis] - k + 1
+        total = padded.narrow(axis, 0, size)
+        for shift in range(1, k):
+            total = total + padded.narrow(axis, shift, size)
+        padded = total
+    return padded
+
+
+def _needs_eager(image: Tensor) -> bool:
+    """Gradients, tracing and compilation need torch's own operators; float64 wants no other."""
+    return (
+        image.dtype == torch.float64
+        or (image.requires_grad and torch.is_grad_enabled())
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or type(image) is not Tensor
+        or torch._C._functorch.maybe_current_level() is not None
+    )
+
+
+@functools.cache
+def _triton_is_here() -> bool:
+    return importlib.util.find_spec("triton") is not None

@@ -1,0 +1,284 @@
+"""The layers that stand beside NeuRN in every comparison, and the one way to put any of them in front of a model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from alignment._validation import check_choice, check_integer, check_number
+from alignment.models._local_std import BORDERS, _pad, local_std
+from alignment.models.neurn import GREY_LEVEL, NeuRN, check_image
+from neural_alignment import InputError
+
+__all__ = [
+    "LAYER_VARIANTS",
+    "LocalContrast",
+    "LocalResponse",
+    "Sobel",
+    "Standardise",
+    "WithLayer",
+    "create_layer",
+    "with_layer",
+    "with_neurn",
+]
+
+
+class LocalResponse(nn.Module):
+    """Local response normalisation across channels, x / (bias + alpha/n · Σ x²)^beta (Krizhevsky et al., 2012).
+
+    Parameters
+    ----------
+    size : int, default 5
+        How many neighbouring channels the sum spans (n); a colour image has three.
+    alpha, beta, bias : float
+        AlexNet's constants: 1e-4, 0.75 and 2 (torch's ``alpha`` is divided by ``size``, as the published one is not;
+        here 5e-4 with size 5 is the published 1e-4).
+    """
+
+    def __init__(self, size: int = 5, alpha: float = 5e-4, beta: float = 0.75, bias: float = 2.0) -> None:
+        super().__init__()
+        self.size = check_integer(size, "size", "LocalResponse", low=1)
+        self.alpha = check_number(alpha, "alpha", "LocalResponse", low=0)
+        self.beta = check_number(beta, "beta", "LocalResponse", low=0)
+        self.bias = check_number(bias, "bias", "LocalResponse", low=0, open_low=True)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        check_image(image, "LocalResponse")
+        wide = image if image.dtype == torch.float64 else image.float()
+        # Autocast would run the root in half precision.
+        with torch.autocast(image.device.type, enabled=False):
+            result = functional.local_response_norm(wide, self.size, self.alpha, self.beta, self.bias)
+        return result.to(image.dtype)
+
+
+class LocalContrast(nn.Module):
+    """Local contrast normalisation (Jarrett et al., 2009): the local mean taken away, then perhaps σ divided out.
+
+    Parameters
+    ----------
+    k : int, default 9
+        Side of the Gaussian window, odd; its standard deviation is k/4. The window is weighted to sum to 1 per
+        channel.
+    divisive : bool, default False
+        Divide by max(mean σ of the image, σ) after the subtraction.
+    border : {"reflect", "replicate", "zeros"}
+        What the window sees outside of the image.
+    """
+
+    window: Tensor
+
+    def __init__(self, k: int = 9, divisive: bool = False, border: str = "reflect") -> None:
+        super().__init__()
+        self.k = check_integer(k, "k", "LocalContrast", low=3, odd=True)
+        self.divisive = bool(divisive)
+        self.border = check_choice(border, "border", "LocalContrast", BORDERS)
+        axis = torch.arange(k, dtype=torch.float32) - k // 2
+        window = torch.exp(-0.5 * (axis / (k / 4)) ** 2)
+        self.register_buffer("window", window / window.sum(), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        check_image(image, "LocalContrast")
+        # As NeuRN's, the statistics keep float32 whatever autocast would make of a convolution.
+        with torch.autocast(image.device.type, enabled=False):
+            centred = image if image.dtype == torch.float64 else image.float()
+            centred = centred - self._blur(centred)
+            if self.divisive:
+                sigma = self._blur(centred.square()).sum(1, keepdim=True)
+                # The root of an exact zero has no slope; a thousandth of a grey level is nothing to see.
+                sigma = (sigma + (1e-3 * GREY_LEVEL) ** 2).sqrt()
+                centred = centred / torch.maximum(sigma, sigma.mean(dim=(2, 3), keepdim=True))
+        return centred.to(image.dtype)
+
+    def _blur(self, image: Tensor) -> Tensor:
+        channels = image.shape[1]
+        image = _pad(image, self.k // 2, self.border)
+        window = self.window.to(image.dtype)
+        across = window.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+        image = functional.conv2d(image, across, groups=channels)
+        down = window.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+        return functional.conv2d(image, down, groups=channels)
+
+
+class Standardise(nn.Module):
+    """Each image to mean 0 and standard deviation 1 over its pixels and channels; a flat image gives zeros.
+
+    The deviation is held at one grey level or above, so that the noise of a nearly flat image is not blown up.
+    """
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        check_image(image, "Standardise")
+        wide = image.float() if image.dtype != torch.float64 else image
+        centred = wide - wide.mean(dim=(1, 2, 3), keepdim=True)
+        sigma = centred.square().mean(dim=(1, 2, 3), keepdim=True).clamp_min(GREY_LEVEL**2).sqrt()
+        return (centred / sigma).to(image.dtype)
+
+
+class Sobel(nn.Module):
+    """Magnitude of the Sobel gradient per channel over its maximum in the image: is NeuRN only an edge map?
+
+    Parameters
+    ----------
+    border : {"reflect", "replicate", "zeros"}
+        What the 3×3 kernels see outside of the image.
+    """
+
+    def __init__(self, border: str = "reflect") -> None:
+        super().__init__()
+        self.border = check_choice(border, "border", "Sobel", BORDERS)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape, in [0, 1]."""
+        check_image(image, "Sobel")
+        wide = _pad(image.float() if image.dtype != torch.float64 else image, 1, self.border)
+        # Differences first, then the [1, 2, 1] sums: a flat patch stays exactly 0.
+        dx = wide[..., 2:] - wide[..., :-2]
+        dy = wide[..., 2:, :] - wide[..., :-2, :]
+        dx = dx[..., :-2, :] + 2 * dx[..., 1:-1, :] + dx[..., 2:, :]
+        dy = dy[..., :-2] + 2 * dy[..., 1:-1] + dy[..., 2:]
+        power = dx.square() + dy.square()
+        flat = power == 0
+        magnitude = torch.where(flat, 0.0, torch.where(flat, 1.0, power).sqrt())
+        peak = magnitude.amax(dim=(1, 2, 3), keepdim=True)
+        return (magnitude / torch.where(peak == 0, 1.0, peak)).to(image.dtype)
+
+
+def _lcn_divisive(k: int = 9, border: str = "reflect") -> LocalContrast:
+    return LocalContrast(k, divisive=True, border=border)
+
+
+def _lcn(k: int = 9, border: str = "reflect") -> LocalContrast:
+    return LocalContrast(k, border=border)
+
+
+def _neurn_raw(k: int = 3, border: str = "reflect") -> NeuRN:
+    return NeuRN(k, border, scope="none")
+
+
+_BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "baseline": lambda: nn.Identity(),
+    "neurn": NeuRN,
+    "lrn": LocalResponse,
+    "lcn": _lcn,
+    "lcn_divisive": _lcn_divisive,
+    "standardise": Standardise,
+    "sobel": Sobel,
+    "neurn_raw": _neurn_raw,
+}
+LAYER_VARIANTS = tuple(_BUILDERS)
+
+
+def create_layer(name: str, **options: Any) -> nn.Module:
+    """Build one of the front layers that experiments compare.
+
+    Parameters
+    ----------
+    name : str
+        ``baseline`` (nothing), ``neurn``, ``lrn``, ``lcn`` (subtractive), ``lcn_divisive``, ``standardise``,
+        ``sobel`` or ``neurn_raw`` (NeuRN without c).
+    **options
+        The layer's own parameters, such as ``k`` and ``border``.
+
+    Returns
+    -------
+    nn.Module
+        (B, C, H, W) -> (B, C, H, W), without trainable weights and with an empty ``state_dict``.
+
+    Examples
+    --------
+    >>> create_layer("neurn_raw", k=5)
+    NeuRN(k=5, border='reflect', scope='none', form='contrast')
+    >>> len(create_layer("lcn").state_dict())
+    0
+    """
+    build = _BUILDERS[check_choice(name, "layer", "create_layer", LAYER_VARIANTS)]
+    allowed = [p for p in inspect.signature(build).parameters if p not in ("args", "kwargs")]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        listed = ", ".join(repr(option) for option in allowed) or "none"
+        raise InputError(f"The layer {name!r} takes the options {listed}. Got {unknown[0]!r} as well: remove it.")
+    return build(**options)
+
+
+class WithLayer(nn.Module):
+    """A layer in front of a model, looking outward as the model does.
+
+    Attributes
+    ----------
+    layer : nn.Module
+        What the images pass first.
+    model : nn.Module
+        What comes after; where it is one of :func:`~alignment.models.create_model`, its ``name``, ``image_size``,
+        ``net`` and ``preprocessing`` can be read here too.
+    layer_variant : str
+        The layer's name in :data:`LAYER_VARIANTS`.
+    """
+
+    def __init__(self, layer: nn.Module, model: nn.Module, layer_variant: str) -> None:
+        super().__init__()
+        self.layer = layer
+        self.model = model
+        self.layer_variant = layer_variant
+
+    def forward(self, image: Tensor) -> Any:
+        """Return what the model makes of the layer's output."""
+        return self.model(self.layer(image))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name in ("name", "image_size", "net", "preprocessing", "entry", "small_form", "weights_source"):
+                return getattr(super().__getattr__("model"), name)
+            raise
+
+
+def with_layer(model: nn.Module, name: str, **options: Any) -> WithLayer:
+    """Put the named layer in front of a model; the model itself is shared, not copied.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes images (B, C, H, W) in [0, 1].
+    name : str
+        One of :data:`LAYER_VARIANTS`; ``baseline`` puts nothing there.
+    **options
+        The layer's own parameters.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = with_layer(torch.nn.Flatten(), "standardise")
+    >>> model(torch.rand(2, 3, 8, 8)).shape
+    torch.Size([2, 192])
+    """
+    layer = create_layer(name, **options)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"with_layer takes a torch module to put the layer before. Got {type(model).__name__}.")
+    return WithLayer(layer, model, name)
+
+
+def with_neurn(model: nn.Module, **options: Any) -> WithLayer:
+    """Put :class:`~alignment.models.NeuRN` in front of a model.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes images (B, C, H, W) in [0, 1].
+    **options
+        NeuRN's ``k``, ``border``, ``scope`` and ``form``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> with_neurn(torch.nn.Flatten(), k=5).layer
+    NeuRN(k=5, border='reflect', scope='image', form='contrast')
+    """
+    return with_layer(model, "neurn", **options)
