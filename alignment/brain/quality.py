@@ -74,7 +74,6 @@ def split_half_reliability(response: Any, seed: int = 0, splits: int = 100) -> F
 
 def _split_half_block(block: npt.NDArray[Any], halves: FloatArray, splits: int) -> FloatArray:
     good = np.isfinite(block)
-    # Constant tuning shows as exact equality here; after the sums below it would be lost in rounding.
     filled = np.where(good, block, 0.0).astype(np.float64)
     cells, scenes, trials = filled.shape
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -192,6 +191,8 @@ def _permute(sweeps: npt.NDArray[Any], trials: int, permutations: int, seed: int
         return np.full(sweeps.shape[1], np.nan)
     whole = bool(weights.all())
     full = np.diff(np.append(starts, len(labels)))[:, None]
+    # Shuffles that reach the observed value count, also where rounding puts them a hair below it.
+    rounding = 1e-6 * np.abs(filled).max(axis=0)
     # Centred, so that sums in float32 keep their digits.
     filled -= np.where(gaps, (filled.sum(axis=0) / gaps.sum(axis=0).clip(1)), 0.0).astype(np.float32)
 
@@ -207,7 +208,7 @@ def _permute(sweeps: npt.NDArray[Any], trials: int, permutations: int, seed: int
     observed = statistic(np.arange(len(labels)))
     reached = np.zeros(sweeps.shape[1])
     for _ in range(permutations):
-        reached += statistic(rng.permutation(len(labels))) >= observed
+        reached += statistic(rng.permutation(len(labels))) >= observed - rounding
     with np.errstate(invalid="ignore"):
         return np.where(np.isfinite(observed), (reached + 1) / (permutations + 1), np.nan)
 

@@ -194,6 +194,10 @@ class TestResponsiveness:
         assert p[0] == 0.01
         assert np.isfinite(p).all()
 
+    def test_a_constant_cell_does_not_respond(self) -> None:
+        data = dataset(np.full((2, 9, 7), 0.1, np.float32), np.full((2, 7), 0.1, np.float32))
+        assert (responsiveness(data, permutations=49) == 1).all()
+
     def test_nothing_to_compare_with(self) -> None:
         response, blank = simulate(3, scenes=5, trials=4), np.full((3, 4), np.nan, dtype=np.float32)
         assert np.isnan(responsiveness(dataset(response, blank), permutations=9)).all()
