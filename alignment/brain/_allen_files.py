@@ -1,0 +1,162 @@
+"""Write a simulated recording as an NWB 1.0 file in the layout that AllenSDK's reader expects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from alignment.brain._allen_layout import PIPELINE
+from alignment.brain._allen_records import SESSION_TYPE, Identity
+from alignment.brain._donors import Place
+from alignment.brain._recording import Session, Traces
+from alignment.brain._scenes import SCENE_COUNT, SCENE_SHAPE, SceneSet
+from neural_alignment import __version__
+
+__all__ = ["write_session"]
+
+_FIELD = 512  # pixels across the imaged field
+_PLANE = "imaging_plane_1"
+
+
+def write_session(
+    path: Path,
+    who: Identity,
+    place: Place,
+    session: Session,
+    neuropil_r: npt.NDArray[np.float64],
+    blocks: Iterable[tuple[slice, Traces]],
+    scenes: SceneSet,
+    rng: np.random.Generator,
+) -> None:
+    """Write one session; ``blocks`` yields some cells' traces at a time, so memory stays bounded."""
+    count = len(neuropil_r)
+    # No times are tracked and the stack is copied as it was compressed: the same data give the same bytes.
+    with h5py.File(path, "w") as file:
+        _write_metadata(file, who, place)
+        _write_stimulus(file, session, scenes)
+        _write_rois(file, who, count, rng)
+        _write_behaviour(file, session, rng)
+        _write_traces(file, session, neuropil_r, blocks)
+
+
+def _write_metadata(file: h5py.File, who: Identity, place: Place) -> None:
+    plane = f"general/optophysiology/{_PLANE}"
+    values = {
+        "nwb_version": "NWB-1.0.5",
+        "identifier": f"simulated {who.experiment}",
+        "session_description": "SIMULATED by neural-alignment: no animal was imaged",
+        "session_start_time": who.acquired.strftime("%Y-%m-%dT%H:%M:%S"),
+        "general/session_id": str(who.experiment),
+        "general/experiment_container_id": str(who.container),
+        "general/session_type": SESSION_TYPE,
+        "general/specimen_name": who.specimen_name,
+        "general/fov": f"400x400 microns ({_FIELD} x {_FIELD} pixels)",
+        "general/institution": "none (simulated)",
+        "general/devices/2-photon microscope": "Simulated microscope. SIM2P Please note: no animal was imaged.",
+        "general/subject/age": f"{who.age_days} days",
+        "general/subject/sex": {"M": "male", "F": "female"}[who.sex],
+        "general/subject/genotype": place.genotype.full,
+        "general/subject/species": "Mus musculus (simulated)",
+        "general/subject/subject_id": who.donor_name,
+        f"{plane}/imaging depth": f"{place.depth_um} microns",
+        f"{plane}/location": place.area,
+        f"{plane}/excitation_lambda": "910.0",
+        f"{plane}/indicator": place.genotype.indicator,
+        f"{plane}/imaging_rate": "30.0",
+    }
+    for name, value in values.items():
+        file[name] = np.bytes_(value)
+    # AllenSDK takes the last entry for the version of its pipeline and reads accordingly.
+    file["general/generated_by"] = np.array(
+        [b"SIMULATED by neural-alignment", __version__.encode(), b"pipeline", b"3.0"]
+    )
+
+
+def _write_stimulus(file: h5py.File, session: Session, scenes: SceneSet) -> None:
+    shown = file.create_group("stimulus/presentation/natural_scenes_stimulus")
+    shown["data"], shown["frame_duration"] = session.frame, session.sweeps
+    shown["num_samples"] = len(session.frame)
+    shown["timestamps"] = session.timestamps[session.sweeps[:, 0]]
+    grey = file.create_group("stimulus/presentation/spontaneous_stimulus")
+    # One event at the start (1) and one at the end (-1) of each interval, each with its frame.
+    grey["data"] = np.tile(np.array([1, -1]), len(session.grey))
+    grey["frame_duration"] = np.repeat(session.grey.reshape(-1, 1), 2, axis=1)
+    stack = file.create_dataset(
+        "stimulus/templates/natural_scenes_image_stack/data",
+        shape=(SCENE_COUNT, *SCENE_SHAPE),
+        dtype=np.uint8,
+        chunks=(1, *SCENE_SHAPE),
+        compression="gzip",
+    )
+    for scene, chunk in enumerate(scenes.chunks):
+        stack.id.write_direct_chunk((scene, 0, 0), chunk)
+
+
+def _write_rois(file: h5py.File, who: Identity, count: int, rng: np.random.Generator) -> None:
+    cells = file.create_group(f"{PIPELINE}/ImageSegmentation")
+    cells["cell_specimen_ids"] = np.array([who.cell_specimen_id(cell) for cell in range(count)], np.int64)
+    cells["roi_ids"] = np.array([who.roi_id(cell) for cell in range(count)], np.int64)
+    plane = cells.create_group(_PLANE)
+    names = [f"roi_{cell:05d}" for cell in range(count)]
+    plane["roi_list"] = np.array(names, dtype=bytes)
+    centres = rng.uniform(20, _FIELD - 20, (count, 2))
+    radii = rng.uniform(4.0, 8.0, (count, 2))
+    projection = np.full((_FIELD, _FIELD), 20, dtype=np.uint8)
+    for name, centre, radius in zip(names, centres, radii, strict=True):
+        mask, box = _ellipse(centre, radius)
+        projection[box] = np.maximum(projection[box], mask * 200)
+        full = np.zeros((_FIELD, _FIELD), dtype=np.uint8)
+        full[box] = mask
+        plane.create_dataset(f"{name}/img_mask", data=full, compression="gzip", compression_opts=1)
+    image = plane.create_group("reference_images/maximum_intensity_projection_image")
+    image.create_dataset("data", data=projection, compression="gzip", compression_opts=1)
+
+
+def _ellipse(
+    centre: npt.NDArray[np.float64], radius: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.uint8], tuple[slice, slice]]:
+    low = np.floor(centre - radius).astype(int)
+    high = np.ceil(centre + radius).astype(int) + 1
+    y, x = np.mgrid[low[0] : high[0], low[1] : high[1]]
+    inside = ((y - centre[0]) / radius[0]) ** 2 + ((x - centre[1]) / radius[1]) ** 2 <= 1.0
+    return inside.astype(np.uint8), (slice(low[0], high[0]), slice(low[1], high[1]))
+
+
+def _write_behaviour(file: h5py.File, session: Session, rng: np.random.Generator) -> None:
+    running = file.create_group(f"{PIPELINE}/BehavioralTimeSeries/running_speed")
+    running["data"], running["timestamps"] = session.running, session.timestamps
+    motion = file.create_group(f"{PIPELINE}/MotionCorrection/2p_image_series/xy_translation")
+    shifts = rng.integers(-2, 3, (len(session.timestamps), 2)).astype(np.int8)
+    motion.create_dataset("data", data=shifts, compression="gzip", compression_opts=1)
+    motion["timestamps"] = session.timestamps
+    motion["feature_description"] = np.array([b"x_motion", b"y_motion"])
+
+
+def _write_traces(
+    file: h5py.File,
+    session: Session,
+    neuropil_r: npt.NDArray[np.float64],
+    blocks: Iterable[tuple[slice, Traces]],
+) -> None:
+    shape = (len(neuropil_r), len(session.timestamps))
+    dff = _series(file, f"DfOverF/{_PLANE}", shape)
+    demixed = _series(file, f"Fluorescence/{_PLANE}_demixed_signal", shape)
+    neuropil = _series(file, f"Fluorescence/{_PLANE}_neuropil_response", shape)
+    neuropil.parent["r"] = neuropil_r
+    for block, traces in blocks:
+        dff[block], demixed[block], neuropil[block] = traces.dff, traces.demixed, traces.neuropil
+    # No regions overlap, so demixing changes nothing: the raw fluorescence is the demixed one, under both names.
+    raw = file.create_group(f"{PIPELINE}/Fluorescence/{_PLANE}")
+    raw["data"] = demixed
+    times = raw.create_dataset("timestamps", data=session.timestamps)
+    for series in (dff, demixed, neuropil):
+        series.parent["timestamps"] = times
+
+
+def _series(file: h5py.File, name: str, shape: tuple[int, int]) -> Any:
+    return file.create_dataset(f"{PIPELINE}/{name}/data", shape=shape, dtype=np.float32)
