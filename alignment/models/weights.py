@@ -1,0 +1,221 @@
+"""Weights from files, safely: what fits, what does not, and the digest that results are filed under."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neural_alignment import DataError, InputError
+
+__all__ = ["PREFIXES", "check_finite", "load_weights", "network_of", "read_weights", "weights_digest"]
+
+# What training wrappers put before a network's own names; stripped while every key of a file has one.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.", "encoder.", "network.", "state_dict.")
+# Keys under which checkpoints keep the weights beside an optimiser, an epoch and the like.
+_NESTS = ("state_dict", "model_state_dict", "model", "model_state", "net", "weights", "params", "module")
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 of a network's parameters and buffers: names, types, shapes and values.
+
+    Parameters
+    ----------
+    module : nn.Module
+        For a model of :func:`~alignment.models.create_model`, with or without a layer in front, the network inside is
+        taken: NeuRN and its companions have no weights and do not change the digest.
+
+    Returns
+    -------
+    str
+        64 hexadecimal characters, the same on every device and in every process.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> weights_digest(layer) == weights_digest(torch.nn.Sequential(layer)[0])
+    True
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network_of(module).state_dict().items()):
+        value = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}|{str(value.dtype).removeprefix('torch.')}|{tuple(value.shape)}|".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def network_of(module: nn.Module) -> nn.Module:
+    """Return the bare network inside of a model of the zoo and the layers in front of it, or the module itself."""
+    net = getattr(module, "net", None)
+    if isinstance(net, nn.Module) and hasattr(module, "preprocessing"):
+        return net
+    model = getattr(module, "model", None)
+    if isinstance(model, nn.Module) and hasattr(module, "layer_variant"):
+        return network_of(model)
+    return module
+
+
+def load_weights(module: nn.Module, path: str | Path) -> dict[str, Any]:
+    """Load a file of weights into a network, or say what does not fit.
+
+    Parameters
+    ----------
+    module : nn.Module
+        A network, or a model of :func:`~alignment.models.create_model` (its ``net`` is loaded).
+    path : str or Path
+        A ``.safetensors`` file, or a checkpoint of ``torch.save`` that holds tensors and plain containers only. It is
+        read with ``weights_only=True``: a file that would run code is refused.
+
+    Returns
+    -------
+    dict
+        ``path``, ``prefix`` (what was stripped from the names), ``missing`` and ``unexpected`` (names that do not
+        matter: counters of batch normalisation).
+
+    Raises
+    ------
+    DataError
+        The file is missing, truncated, not a checkpoint, needs code to load, or belongs to another architecture; the
+        message lists the missing, unexpected and misshapen names.
+    """
+    net = network_of(module)
+    path = Path(path)
+    found = read_weights(path)
+    expected = net.state_dict()
+    prefix = _prefix(found, expected)
+    found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    missing = sorted(set(expected) - set(found))
+    unexpected = sorted(set(found) - set(expected))
+    shapes = [
+        f"{name} is {_shape(found[name])} in the file and {_shape(expected[name])} in the network"
+        for name in sorted(set(found) & set(expected))
+        if found[name].shape != expected[name].shape
+    ]
+    # Without their counters, batch-norm statistics are as good; files of other frameworks have none.
+    serious = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if shapes or serious or unexpected:
+        raise DataError(_mismatch(path, net, serious, unexpected, shapes))
+    check_finite(found, str(path))
+    net.load_state_dict(found, strict=False)
+    return {"path": str(path), "prefix": prefix, "missing": missing, "unexpected": unexpected}
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the named tensors of a safetensors file or of a ``torch.save`` checkpoint, running no code of it."""
+    if not path.is_file():
+        raise DataError(f"There is no file of weights at {path}. Give a .safetensors file or a checkpoint.")
+    try:
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" not in str(error) or "Unsupported" not in _reason(error):
+            raise DataError(_broken(path, error)) from None
+        raise DataError(
+            f"{path} is a pickle that needs code to load ({_reason(error)}), and running code from a file of "
+            "weights is refused. Where you trust it, open it once in the environment that wrote it and save the "
+            "tensors alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
+        ) from None
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(_broken(path, error)) from None
+    tensors = _tensors(content)
+    if not tensors:
+        raise DataError(f"{path} holds no named tensors. Save the network's state_dict() in it.")
+    return tensors
+
+
+def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Refuse weights with a NaN or an infinity, naming the first ones."""
+    bad = [n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
+    if bad:
+        listed = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
+        raise DataError(f"The weights of {where} hold NaN or infinite values, in {listed}: training diverged.")
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_checkpoint(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _reason(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    wanted = [line for line in lines if "Unsupported" in line or "GLOBAL" in line]
+    return wanted[0].split("WeightsUnpickler error:")[-1].strip() if wanted else lines[0] if lines else ""
+
+
+def _broken(path: Path, error: BaseException) -> str:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return (
+        f"{path} cannot be read as a file of weights ({first[:160]}): it is truncated, damaged or another kind of file. "
+        "Fetch or save it again; .safetensors and checkpoints of torch.save are read."
+    )
+
+
+def _tensors(content: Any) -> dict[str, Tensor]:
+    while isinstance(content, Mapping):
+        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+        if tensors:
+            return tensors
+        nested = [content[key] for key in _NESTS if isinstance(content.get(key), Mapping)]
+        if not nested:
+            break
+        content = nested[0]
+    return {}
+
+
+def _prefix(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """Longest chain of wrapper prefixes that all names share and that leaves more names which the network knows."""
+    best, most, prefix = "", len(set(found) & set(expected)), ""
+    while True:
+        for candidate in PREFIXES:
+            if all(name.startswith(prefix + candidate) for name in found):
+                prefix += candidate
+                break
+        else:
+            return best
+        known = sum(name.removeprefix(prefix) in expected for name in found)
+        if known > most:
+            best, most = prefix, known
+
+
+def _mismatch(
+    path: Path, net: nn.Module, missing: list[str], unexpected: list[str], shapes: list[str]
+) -> str:
+    parts = []
+    for label, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)):
+        if names:
+            shown = "; ".join(names[:4]) if label == "of another shape" else ", ".join(names[:4])
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            parts.append(f"{len(names)} {label}: {shown}{more}")
+    hint = "Choose the network that the file was saved from"
+    if shapes and not missing and not unexpected:
+        hint += ", with the same num_classes, image_size and width"
+    return f"{path} does not fit {type(net).__name__}; {'. '.join(parts)}. {hint}."
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(n) for n in tensor.shape) or "a scalar"
+
+
+def resolve_weights(weights: object) -> str:
+    """Normalise the ``weights`` argument of ``create_model`` to text; refuses what is neither text nor a path."""
+    if isinstance(weights, (str, Path)) and str(weights):
+        return str(weights)
+    raise InputError(
+        "The 'weights' parameter of create_model must be None, a file of weights, 'timm' or 'timm:NAME'. "
+        f"Got {weights!r} instead."
+    )
