@@ -1,0 +1,101 @@
+"""CIFAR-100, and the 27 of its classes that the Allen natural scenes show ("CIFAR-27").
+
+The papers fine-tune on a natural-scene subset of CIFAR-100 with 27 classes and do not list them. Ours are
+the classes of which at least one of the 118 natural scenes of the Allen Visual Coding data shows a member or
+a near relative, read off the scenes by eye; :data:`CIFAR27` says which frames. It is a choice, made once and
+before any result.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from neural_alignment import DataError
+
+__all__ = ["CIFAR27", "CIFAR27_CLASSES", "read_cifar"]
+
+CIFAR27: dict[str, str] = {
+    "bear": "bears, frames 0 to 2",
+    "beetle": "a ladybird, frame 42",
+    "butterfly": "a monarch, frame 41",
+    "cattle": "a bison, frame 46",
+    "chimpanzee": "apes and monkeys, frames 23 and 53",
+    "cloud": "clouds over a plain, frame 31",
+    "elephant": "elephants, frames 8, 9 and 34",
+    "forest": "woods, among frames 59 to 117",
+    "house": "buildings, among frames 59 to 117",
+    "kangaroo": "a wallaby, frame 54",
+    "leopard": "cheetahs and leopards, frames 15 to 17, 22 and 39",
+    "lion": "lions, frames 5 to 7",
+    "lizard": "a salamander and a lizard, frames 26 and 48",
+    "maple_tree": "broad-leaved trees and leaves, among frames 59 to 117",
+    "mountain": "mountains, frames 30 and 37",
+    "oak_tree": "single trees, among frames 59 to 117",
+    "orchid": "blossoms, frame 40",
+    "otter": "an otter, frame 25",
+    "pine_tree": "pine woods, among frames 59 to 117",
+    "plain": "grassland, frames 36 and 43",
+    "poppy": "flower heads, among frames 59 to 117",
+    "road": "a street with trees, among frames 59 to 117",
+    "sunflower": "round flower heads, among frames 59 to 117",
+    "tiger": "tigers, frames 10 to 12 and 27",
+    "turtle": "a tortoise, frame 3",
+    "willow_tree": "hanging branches, among frames 59 to 117",
+    "wolf": "wolves and coyotes, frames 14, 29 and 50",
+}
+"""Why each class is in CIFAR-27: what the scenes show, and where."""
+
+CIFAR27_CLASSES: tuple[str, ...] = tuple(CIFAR27)
+"""The 27 classes, alphabetically."""
+
+
+def read_cifar(
+    path: Path, classes: Sequence[str] | None = None
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], tuple[str, ...]]:
+    """Read one split of CIFAR-100 from an ``.npz`` file, whole or some of its classes.
+
+    Parameters
+    ----------
+    path : Path
+        With the arrays ``X`` (n, 32, 32, 3) uint8, ``y`` (n,) and ``classes`` (100 names).
+    classes : sequence of str, optional
+        The classes to keep, in the order that numbers them anew.
+
+    Returns
+    -------
+    images : (n, 32, 32, 3) uint8 array
+    labels : (n,) int64 array
+    classes : tuple of str
+
+    Raises
+    ------
+    DataError
+        The file is partial, or not of this form, or lacks one of the classes.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            images, labels, names = stored["X"], stored["y"], [str(name) for name in stored["classes"]]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path} is not a complete CIFAR-100 file: {error}. It must hold the arrays X, y and classes."
+        ) from error
+    shaped = images.dtype == np.uint8 and images.shape == (len(labels), 32, 32, 3) and len(labels) > 0
+    if not shaped or len(names) != 100 or labels.min() < 0 or labels.max() > 99:
+        raise DataError(
+            f"{path} must hold X (n, 32, 32, 3) uint8, y (n,) from 0 to 99 and 100 class names. "
+            f"Got X {images.shape} {images.dtype}, y {labels.shape} and {len(names)} names."
+        )
+    if classes is None:
+        return images, labels.astype(np.int64), tuple(names)
+    lacking = [name for name in classes if name not in names]
+    if lacking:
+        raise DataError(f"{path} lacks the CIFAR-100 classes {', '.join(lacking)}.")
+    renumbered = np.full(len(names), -1, np.int64)
+    renumbered[[names.index(name) for name in classes]] = np.arange(len(classes))
+    chosen = renumbered[labels]
+    return images[chosen >= 0], chosen[chosen >= 0], tuple(classes)

@@ -1,0 +1,168 @@
+"""Synthetic shifts: a domain seen rotated, scaled, occluded, blurred, inverted, at low contrast or with
+noise.
+
+Each shift is a pure function of the images, its strength and a seed, so a shifted domain is as fixed as the
+one that it is made from. Strengths are in units that a reader can picture and fit in a domain's name:
+``mnist.rotation-30`` is MNIST with every digit turned by 30 degrees to the left or to the right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from alignment._validation import check_choice, check_integer
+
+__all__ = ["SHIFTS", "Shift", "apply_shift"]
+
+Images = npt.NDArray[np.uint8]
+
+
+def _rotation(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    sign = torch.randint(0, 2, (len(images),), generator=generator) * 2.0 - 1.0
+    angle = torch.deg2rad(sign * strength)
+    zero = torch.zeros_like(angle)
+    rows = [
+        torch.stack([angle.cos(), -angle.sin(), zero], 1),
+        torch.stack([angle.sin(), angle.cos(), zero], 1),
+    ]
+    return _warp(images, torch.stack(rows, 1))
+
+
+def _scale(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    del generator
+    factor = 100.0 / strength
+    matrix = torch.tensor([[factor, 0.0, 0.0], [0.0, factor, 0.0]]).expand(len(images), 2, 3)
+    return _warp(images, matrix)
+
+
+def _warp(images: Tensor, matrix: Tensor) -> Tensor:
+    grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
+    # Border padding continues the image's own background; zeros would draw a frame around a natural
+    # photograph.
+    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _occlusion(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    n, _, height, width = images.shape
+    side_y, side_x = (max(1, round(side * strength / 100)) for side in (height, width))
+    top = torch.randint(0, height - side_y + 1, (n, 1), generator=generator)
+    left = torch.randint(0, width - side_x + 1, (n, 1), generator=generator)
+    y, x = torch.arange(height)[None], torch.arange(width)[None]
+    rows, columns = (y >= top) & (y < top + side_y), (x >= left) & (x < left + side_x)
+    covered = rows[:, None, :, None] & columns[:, None, None, :]
+    return torch.where(covered, torch.tensor(127.5), images)
+
+
+def _blur(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    del generator
+    sigma = strength / 100 * images.shape[-1]
+    radius = min(max(1, round(3 * sigma)), images.shape[-1] - 1, images.shape[-2] - 1)
+    place = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (place / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, 1, -1)
+    padded = functional.pad(images, (radius, radius, radius, radius), mode="reflect")
+    across = functional.conv2d(padded, kernel, groups=images.shape[1])
+    return functional.conv2d(across, kernel.transpose(2, 3), groups=images.shape[1])
+
+
+def _inversion(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    del generator
+    kept = 1 - strength / 100
+    return kept * images + (1 - kept) * (255 - images)
+
+
+def _contrast(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    del generator
+    return 127.5 + (images - 127.5) * (strength / 100)
+
+
+def _noise(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    return images + torch.randn(images.shape, generator=generator) * (255 * strength / 100)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One kind of shift.
+
+    Attributes
+    ----------
+    name : str
+        As it stands in a domain's name.
+    unit : str
+        What the strength counts.
+    default, low, high : int
+        The strength when a name gives none, and its limits.
+    function : callable
+        ``(images float 0..255, strength, generator) -> images``; may leave 0..255, which is clipped after it.
+    """
+
+    name: str
+    unit: str
+    default: int
+    low: int
+    high: int
+    function: Callable[[Tensor, float, torch.Generator], Tensor]
+
+
+SHIFTS: dict[str, Shift] = {
+    shift.name: shift
+    for shift in (
+        Shift("rotation", "degrees, to a random side", 30, 1, 180, _rotation),
+        Shift("scale", "% of the size", 60, 20, 300, _scale),
+        Shift("occlusion", "% of the side that a grey square covers", 40, 1, 90, _occlusion),
+        Shift("blur", "standard deviation in % of the side", 5, 1, 30, _blur),
+        Shift("inversion", "% of the way to the negative", 100, 1, 100, _inversion),
+        Shift("contrast", "% of the contrast that is kept", 30, 1, 100, _contrast),
+        Shift("noise", "standard deviation in % of the range", 20, 1, 100, _noise),
+    )
+}
+"""The shifts by name."""
+
+
+def apply_shift(images: Images, shift: str, strength: int | None = None, seed: int = 0) -> Images:
+    """Shift a stack of images.
+
+    Parameters
+    ----------
+    images : (n, channel, y, x) uint8 array
+        The images; they are not changed.
+    shift : str
+        One of :data:`SHIFTS`.
+    strength : int, optional
+        In the shift's own unit; its default when none is given.
+    seed : int, optional
+        Of the random sides, places and noise.
+
+    Returns
+    -------
+    (n, channel, y, x) uint8 array
+
+    Raises
+    ------
+    InputError
+        Unknown shift or a strength beyond its limits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> apply_shift(np.full((1, 3, 2, 2), 10, np.uint8), "inversion").max()
+    245
+    """
+    check_choice(shift, "shift", "apply_shift", list(SHIFTS))
+    kind = SHIFTS[shift]
+    value = kind.default if strength is None else strength
+    check_integer(value, "strength", f"the shift '{shift}'", low=kind.low, high=kind.high)
+    generator = torch.Generator().manual_seed(seed)
+    shifted = np.empty_like(images)
+    for start in range(0, len(images), 2048):
+        part = torch.from_numpy(images[start : start + 2048]).float()
+        result = kind.function(part, float(value), generator)
+        shifted[start : start + 2048] = result.round_().clamp_(0, 255).to(torch.uint8).numpy()
+    return shifted
