@@ -86,8 +86,11 @@ class Observatory:
 
     @property
     def simulated(self) -> bool:
-        """Whether the folder holds a simulated observatory."""
-        return (self.folder / SIMULATED_FILE).is_file()
+        """Whether the folder says that it is simulated, or the first of its NWB files does."""
+        if (self.folder / SIMULATED_FILE).is_file():
+            return True
+        first = next(iter(self._files.values()), None)
+        return first is not None and _says_simulated(first)
 
     @cached_property
     def experiments(self) -> pd.DataFrame:
@@ -267,6 +270,8 @@ class Session:
     experiment_id : int
     path : pathlib.Path
         The NWB file.
+    simulated : bool
+        Whether the folder or the file says that no animal was imaged.
     metadata : dict
         The catalogue's row (area, cre_line, genotype, full_genotype, depth_um, cortical_layer, neuron_class,
         donor_id ...) and what the file says of itself (age_days, sex, indicator, pipeline_version ...).
@@ -283,7 +288,7 @@ class Session:
         metrics: pd.DataFrame | None = None,
     ) -> None:
         self.path = path
-        self.simulated = simulated
+        self.simulated = simulated or _says_simulated(path)
         self.experiment_id = int(row["experiment_id"])
         self._metrics = metrics
         self.dataset = _open(path)
@@ -395,6 +400,16 @@ class Session:
         with _reading(self.path, "running speed"):
             speed, timestamps = self.dataset.get_running_speed()
         return np.asarray(timestamps), np.asarray(speed, dtype=np.float64)
+
+
+def _says_simulated(path: Path) -> bool:
+    """Whether an NWB file describes itself as simulated; a file that cannot be opened says nothing."""
+    try:
+        with h5py.File(path, "r") as file:
+            words = file["session_description"][()]
+    except (OSError, KeyError, RuntimeError):
+        return False
+    return "simulated" in str(words).lower()
 
 
 def _open(path: Path) -> Any:

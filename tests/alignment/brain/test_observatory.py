@@ -57,7 +57,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 def test_public_names_are_there() -> None:
     import alignment.brain
 
-    for name in set(alignment.brain.__all__) - {"simulate_observatory"}:
+    for name in alignment.brain.__all__:
         assert getattr(alignment.brain, name) is not None
     assert set(dir(alignment.brain)) >= {"trial_responses", "represent"}
     with pytest.raises(AttributeError, match="no attribute 'trail_responses'"):
@@ -148,12 +148,50 @@ class TestList:
         assert Observatory(folder).simulated
         assert Observatory(folder).session(EXPERIMENT).simulated
 
+    def test_simulated_files_say_so_by_themselves(self, folder: Path, nwb: Path) -> None:
+        with h5py.File(nwb, "r+") as file:
+            file["session_description"] = np.bytes_("SIMULATED by neural-alignment: no animal was imaged")
+        assert Observatory(folder).simulated
+        assert Observatory(folder).session(EXPERIMENT).simulated
+
     def test_address(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("NALIGN_ALLEN_URI", "http://mirror")
         assert Observatory(folder).uri == "http://mirror"
         assert Observatory(folder, uri="http://other").uri == "http://other"
         monkeypatch.delenv("NALIGN_ALLEN_URI")
         assert Observatory(folder).uri is None
+
+
+class TestSimulated:
+    """The simulated observatory through the same code as the real one."""
+
+    @pytest.fixture(scope="class")
+    def observatory(self, tmp_path_factory: pytest.TempPathFactory) -> Observatory:
+        from alignment.brain.simulated import simulate_observatory
+
+        folder = tmp_path_factory.mktemp("simulated") / "observatory"
+        return Observatory(simulate_observatory(folder, cells=3, trials=3, sessions=2, seed=1))
+
+    def test_catalogue_and_files_agree(self, observatory: Observatory, tmp_path: Path) -> None:
+        listed = observatory.list()
+        assert observatory.simulated
+        assert len(listed) == 2
+        for source in (observatory.folder / "ophys_experiment_data").glob("*.nwb"):
+            shutil.copy(source, tmp_path)
+        flat = Observatory(tmp_path)
+        assert flat.simulated
+        columns = [name for name in COLUMNS if name != "donor_id"]
+        assert flat.list()[columns].equals(listed[columns])
+
+    def test_responses_say_simulated(self, observatory: Observatory) -> None:
+        from alignment.brain import trial_responses
+
+        number = int(observatory.list()["experiment_id"][0])
+        found = trial_responses(observatory.session(number))
+        assert found.attrs["simulated"] == 1
+        assert dict(found.sizes) == {"cell": 3, "scene": 118, "trial": 3}
+        assert np.isfinite(found["response"]).all()
+        assert observatory.session(number).scenes().shape == (118, 918, 1174)
 
 
 class TestSession:
