@@ -44,6 +44,8 @@ class Column:
         Factor before printing (100 for percent).
     signed : bool
         Print a plus sign.
+    sort_by : str, optional
+        Column to sort by instead, for text that was put together from numbers.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Column:
     digits: int | None = None
     scale: float = 1.0
     signed: bool = False
+    sort_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,9 @@ def table_block(
         cells = []
         for column in shown:
             cell = _cell(record[column.key], column)
+            if column.sort_by is not None:
+                number = float(record[column.sort_by])
+                cell = Cell(cell.text, repr(number) if np.isfinite(number) else "", True)
             if column.key in heat and cell.numeric and cell.text != "–":
                 cell = heat_cell(cell, float(record[column.key]))
             cells.append(cell)
@@ -207,6 +213,10 @@ def heat_cell(cell: Cell, value: float) -> Cell:
     """Colour a printed value from white (0) to deep teal (1), with ink that stands out on it."""
     share = min(max(value, 0.0), 1.0)
     low, high = np.array([255, 255, 255]), np.array([0, 98, 87])
-    colour = (low + (high - low) * share**1.2).round().astype(int)
-    ink = "#ffffff" if share > 0.55 else "#1d2733"
-    return Cell(cell.text, cell.sort, True, "#{:02x}{:02x}{:02x}".format(*colour), ink)
+    channels = (low + (high - low) * share**1.2).round().astype(int)
+    # Relative luminance (WCAG 2): white ink wherever it stands out more than black.
+    parts = channels / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    dark = float(linear @ [0.2126, 0.7152, 0.0722]) < 0.179
+    colour = "#{:02x}{:02x}{:02x}".format(*channels)
+    return Cell(cell.text, cell.sort, True, colour, "#ffffff" if dark else "#000000")

@@ -250,7 +250,7 @@ def _dumbbells(axes: Axes, frame: pd.DataFrame, models: list[str]) -> None:
                 zorder=3,
             )
         change = row["neurn"] - row["baseline"]
-        text = f"{change:+.3f}" if abs(frame.to_numpy()).max() <= 1 else f"{change:+.1f}"
+        text = f"{change:+.4f}" if abs(frame.to_numpy()).max() <= 1 else f"{change:+.1f}"
         axes.text(row.max() + 0.06 * reach, y, text.replace("-", "−"), fontsize=6.8, va="center", color=MUTED)
     axes.set_xlim(frame.to_numpy().min() - 0.08 * reach, frame.to_numpy().max() + 0.28 * reach)
     axes.xaxis.set_major_locator(MaxNLocator(5))

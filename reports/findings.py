@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -18,7 +20,7 @@ from .views import (
     transfer_summary,
 )
 
-__all__ = ["key_findings", "signed", "verdict"]
+__all__ = ["interval", "key_findings", "signed", "verdict"]
 
 _GROUPINGS = ("genotype", "cre_line", "area", "neuron_class")
 
@@ -55,6 +57,12 @@ def signed(value: float, digits: int = 4) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
+def interval(low: float, high: float, write: Callable[[float], str] = signed) -> str | None:
+    """Write an interval in brackets, or ``None`` where there is none."""
+    known = np.isfinite(low) and np.isfinite(high)
+    return f"[{write(low)}, {write(high)}]" if known else None
+
+
 def verdict(low: float, high: float) -> str:
     """Say what a 95 % interval of a difference allows: ``"lower"``, ``"higher"`` or ``"undecided"``."""
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -69,9 +77,8 @@ def _where(data: ReportData) -> str:
 
 
 def _interval(low: float, high: float, digits: int) -> str:
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return ""
-    return f" [{signed(low, digits)}, {signed(high, digits)}]"
+    written = interval(low, high, lambda value: signed(value, digits))
+    return f" {written}" if written else ""
 
 
 def _alignment(data: ReportData) -> list[str]:
@@ -127,7 +134,7 @@ def _first_grouping(data: ReportData, metric: str) -> tuple[str, pd.DataFrame]:
 
 
 def _classes(data: ReportData) -> list[str]:
-    scores = model_scores(data, "neuron_class", "rmse_mean")
+    scores = model_scores(data, "neuron_class", "rmse_mean").dropna(subset=["value"])
     scores = (
         scores[scores["layer_variant"] == "baseline"].groupby("group")[["value", "ci_low", "ci_high"]].mean()
     )
@@ -189,8 +196,9 @@ def _transfer(data: ReportData) -> list[str]:
         if worst.min() < 0:
             source, target = worst.idxmin()
             sentences.append(
-                f"NeuRN costs accuracy where it should not be hidden: {source} → {target}, "
-                f"{signed(100 * worst.min(), 1)} points on average."
+                f"NeuRN lowers accuracy on average for {source} → {target}: "
+                f"{signed(100 * worst.min(), 1)} points, "
+                f"mean over models and seeds."
             )
     home = runs[runs["source"] == runs["target"]]
     if len(home):

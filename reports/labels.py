@@ -97,7 +97,13 @@ def _covered(
         cost += float(np.prod(np.maximum(shared, 0), axis=1).sum())
     near = np.all((points > low - 0.6 * gap) & (points < high + 0.6 * gap), axis=1)
     near[own] = False
-    return cost + 25.0 * float(near.sum())
+    # A line to the label that runs through a neighbour's marker would give the label to the neighbour.
+    end = np.clip(points[own], low, high) - points[own]
+    others = np.delete(points, own, axis=0) - points[own]
+    along = np.clip(others @ end / max(float(end @ end), 1e-9), 0, 1)
+    crossed = np.linalg.norm(others - along[:, None] * end, axis=1) < 0.6 * gap
+    crossed &= along > 0
+    return cost + 25.0 * float(near.sum()) + 15.0 * float(crossed.sum())
 
 
 def label_points(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from .blocks import Block, Column, Prose, Section, figure_block, table_block
@@ -9,7 +10,7 @@ from .data import ReportData
 from .figures_examples import density_pairs, example_maps
 from .figures_groups import neurn_scatter, rmse_violins
 from .figures_layers import layer_profile
-from .findings import verdict
+from .findings import interval, signed, verdict
 from .style import variant_label
 from .views import best_layers, group_scores
 
@@ -19,15 +20,11 @@ _GROUP_COLUMNS = [
     Column("group", "group"),
     Column("neuron_class", "class"),
     Column("n_cells", "cells"),
-    Column("n_models", "models"),
     Column("baseline", "RMSE without", 4),
     Column("variant", "RMSE with", 4),
     Column("difference", "difference", 4, signed=True),
-    Column("ci_low", "95 % low", 4, signed=True),
-    Column("ci_high", "95 % high", 4, signed=True),
-    Column("n_tests", "tests"),
-    Column("n_lower", "lower, q < 0.05"),
-    Column("n_higher", "higher, q < 0.05"),
+    Column("interval", "95 % interval", sort_by="ci_low"),
+    Column("tests", "q < 0.05: lower, higher", sort_by="n_lower"),
     Column("verdict", "with NeuRN"),
 ]
 _BEST_COLUMNS = [
@@ -36,8 +33,7 @@ _BEST_COLUMNS = [
     Column("group", "class"),
     Column("layer", "best layer"),
     Column("value", "RMSE", 4),
-    Column("ci_low", "95 % low", 4),
-    Column("ci_high", "95 % high", 4),
+    Column("interval", "95 % interval", sort_by="ci_low"),
     Column("ceiling", "noise ceiling", 4),
     Column("n_cells", "cells"),
     Column("n_units", "units"),
@@ -69,7 +65,16 @@ def _groups(data: ReportData) -> tuple[Block, ...]:
     if whole.empty:
         return (Prose("This study has no group scored both without and with NeuRN.", absent=True),)
     ends = whole[["ci_low", "ci_high"]].to_numpy(dtype=float)
-    table = whole.assign(group=whole.index, verdict=[verdict(low, high) for low, high in ends])
+    counts = whole[["n_lower", "n_higher", "n_tests"]].to_numpy(dtype=float)
+    table = whole.assign(
+        group=whole.index,
+        verdict=[verdict(low, high) for low, high in ends],
+        interval=[interval(low, high, signed) for low, high in ends],
+        tests=[
+            f"{low:.0f}, {high:.0f} of {tests:.0f}" if np.isfinite(tests) else None
+            for low, high, tests in counts
+        ],
+    )
     caption = (
         "RMSE (no unit) of each group without and with NeuRN, mean over layers and models, and the "
         "difference with its "
@@ -96,7 +101,11 @@ def _layers(data: ReportData) -> tuple[Block, ...]:
     blocks: list[Block] = [figure_block(drawing, "") for drawing in drawings]
     best = best_layers(data, "neuron_class", "rmse_mean")
     if len(best):
-        best = best.assign(layer_variant=[variant_label(name) for name in best["layer_variant"]])
+        ends = best[["ci_low", "ci_high"]].to_numpy(dtype=float)
+        best = best.assign(
+            layer_variant=[variant_label(name) for name in best["layer_variant"]],
+            interval=[interval(low, high, lambda value: f"{value:.4f}") for low, high in ends],
+        )
         caption = (
             "The layer with the lowest RMSE to each class. It is chosen on the scenes it is scored on, "
             "so its value is "

@@ -91,8 +91,8 @@ def published_section(data: ReportData) -> Section:
         own = "simulated neurons" if data.simulated else "this study's neurons"
         caption = (
             f"Published RMSE (mean over 13 models, read off a figure, ±0.001) beside RMSE to {own}, mean "
-            "over layers and "
-            "models."
+            "over "
+            "layers and models. Which genotype a published suffix (-1, -2, -3) stands for is not known."
         )
         blocks.append(table_block(alignment_beside_published(data), _alignment_columns(data), caption))
     return Section("published", "Published numbers beside ours", tuple(blocks))

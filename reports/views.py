@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
 from .data import ReportData
@@ -117,7 +116,7 @@ def model_scores(data: ReportData, group_by: str, metric: str) -> pd.DataFrame:
     chosen = _chosen(data.table("similarity"), group_by, metric)
     columns = ["value", "ci_low", "ci_high", "n_cells"]
     if chosen.empty:
-        return pd.DataFrame(columns=["model", "layer_variant", "group", *columns])
+        return _no_rows(["model", "layer_variant", "group"], columns)
     numbers = chosen.assign(**{name: pd.to_numeric(chosen[name], errors="coerce") for name in columns})
     return numbers.groupby(["model", "layer_variant", "group"], sort=False)[columns].mean().reset_index()
 
@@ -136,7 +135,7 @@ def group_scores(data: ReportData, group_by: str, metric: str, variant: str = "n
     scores = model_scores(data, group_by, metric)
     both = scores.pivot_table(index=["group", "model"], columns="layer_variant", values="value")
     if "baseline" not in both.columns or variant not in both.columns:
-        return pd.DataFrame(columns=["baseline", "variant", "n_cells", "n_models", "neuron_class"])
+        return _no_rows(["neuron_class"], ["baseline", "variant", "n_cells", "n_models"])
     both = both[["baseline", variant]].dropna()
     frame = both.groupby(level="group").mean().rename(columns={variant: "variant"})
     frame["n_models"] = both.groupby(level="group").size()
@@ -163,8 +162,8 @@ def paired_groups(data: ReportData, group_by: str, metric: str) -> pd.DataFrame:
     """
     chosen = _chosen(data.table("paired"), group_by, metric)
     if chosen.empty:
-        return pd.DataFrame(
-            columns=["difference", "ci_low", "ci_high", "n_tests", "n_lower", "n_higher", "neuron_class"]
+        return _no_rows(
+            ["neuron_class"], ["difference", "ci_low", "ci_high", "n_tests", "n_lower", "n_higher"]
         )
     numbers = ["difference", "ci_low", "ci_high", "q"]
     chosen = chosen.assign(**{name: pd.to_numeric(chosen[name], errors="coerce") for name in numbers})
@@ -202,7 +201,7 @@ def transfer_summary(data: ReportData) -> pd.DataFrame:
     transfer = data.table("transfer")
     keys = ["model", "layer_variant", "source", "target"]
     if transfer.empty:
-        return pd.DataFrame(columns=[*keys, "mean", "sd", "seeds", "n"])
+        return _no_rows(keys, ["mean", "sd", "seeds", "n"])
     numbers = transfer.assign(
         accuracy=pd.to_numeric(transfer["accuracy"]), n=pd.to_numeric(transfer["n"], errors="coerce")
     )
@@ -232,6 +231,7 @@ def transfer_differences(data: ReportData, variant: str = "neurn") -> pd.DataFra
     return both.assign(difference=both["variant"] - both["baseline"]).reset_index().rename_axis(columns=None)
 
 
-def spread(values: pd.Series) -> tuple[float, float]:
-    """Return the lowest and the highest of some values, NaN where there are none."""
-    return (float(values.min()), float(values.max())) if len(values) else (np.nan, np.nan)
+def _no_rows(names: list[str], numbers: list[str]) -> pd.DataFrame:
+    """Return an empty table whose columns have the types that averaging and pivoting expect."""
+    columns = dict.fromkeys(names, pd.Series(dtype=object)) | dict.fromkeys(numbers, pd.Series(dtype=float))
+    return pd.DataFrame(columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -244,7 +245,7 @@ def make_embedding(rng: np.random.Generator, cells: pd.DataFrame) -> pd.DataFram
     return frame.assign(kept=rng.random(len(cells)) < 0.6, cluster=rng.integers(0, 10, len(cells)))
 
 
-def make_report(seed: int = 0, seeds: int = 3, **changes: Any) -> ReportData:
+def make_report(seed: int = 0) -> ReportData:
     rng = np.random.default_rng(seed)
     cells = make_cells(rng)
     similarity, paired, cell_scores = make_scores(rng, cells)
@@ -265,7 +266,7 @@ def make_report(seed: int = 0, seeds: int = 3, **changes: Any) -> ReportData:
         "paired": paired,
         "cell_scores": cell_scores,
         "cells": cells,
-        "transfer": make_transfer(rng, seeds),
+        "transfer": make_transfer(rng),
         "sessions": make_sessions(cells),
         "marginals": pd.DataFrame(
             {
@@ -300,7 +301,7 @@ def make_report(seed: int = 0, seeds: int = 3, **changes: Any) -> ReportData:
         ],
         "notes": ["Three cells of 396 were constant and are left out."],
     }
-    return ReportData(**(parts | changes))
+    return ReportData(**parts)
 
 
 @pytest.fixture(scope="session")
@@ -310,6 +311,10 @@ def report_data() -> ReportData:
 
 
 @pytest.fixture(scope="session")
-def build_report() -> Callable[..., ReportData]:
-    """Build a synthetic study with some parts changed."""
-    return make_report
+def build_report(report_data: ReportData) -> Callable[..., ReportData]:
+    """Return the synthetic study with some parts changed; tables that are not changed are shared."""
+
+    def build(**changes: Any) -> ReportData:
+        return dataclasses.replace(report_data, **changes)
+
+    return build

@@ -1,0 +1,236 @@
+"""Every figure: what it shows, the mark it bears, and that nothing is drawn from nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from reports import Examples, ReportData
+from reports.figures_examples import density_pairs, domain_images, example_maps
+from reports.figures_groups import neurn_scatter, rmse_violins
+from reports.figures_layers import layer_profile
+from reports.figures_quality import (
+    embedding_and_kept,
+    marginal_quantiles,
+    peak_against_time,
+    reliability_by_area,
+)
+from reports.figures_transfer import alignment_and_transfer, transfer_accuracy
+from reports.style import Drawing, to_svg
+from reports.views import group_scores, transfer_summary
+
+Made = Drawing | list[Drawing] | None
+FROM_NEURONS: dict[str, Callable[[ReportData], Made]] = {
+    "scatter": neurn_scatter,
+    "violins by area": lambda data: rmse_violins(data, "area"),
+    "violins by genotype": lambda data: rmse_violins(data, "genotype"),
+    "layers": layer_profile,
+    "overlap by layer": lambda data: layer_profile(data, "kde_iou_population"),
+    "densities": density_pairs,
+    "maps": example_maps,
+    "glance": alignment_and_transfer,
+    "peaks": peak_against_time,
+    "reliability": reliability_by_area,
+    "marginals": marginal_quantiles,
+    "embedding": embedding_and_kept,
+}
+FROM_IMAGES: dict[str, Callable[[ReportData], Made]] = {
+    "transfer": transfer_accuracy,
+    "domains": domain_images,
+}
+
+
+def drawings(made: Made) -> list[Drawing]:
+    return [] if made is None else made if isinstance(made, list) else [made]
+
+
+def texts(figure: Figure) -> list[str]:
+    return [item.get_text() for item in figure.findobj(Text) if item.get_text()]
+
+
+@pytest.mark.parametrize("name", FROM_NEURONS)
+def test_a_figure_of_simulated_neurons_says_so_in_itself(name: str, report_data: ReportData) -> None:
+    for drawing in drawings(FROM_NEURONS[name](report_data)):
+        assert "SIMULATED" in texts(drawing.figure)
+
+
+@pytest.mark.parametrize("name", FROM_NEURONS)
+def test_a_figure_of_recorded_neurons_does_not(name: str, build_report: Callable[..., ReportData]) -> None:
+    made = drawings(FROM_NEURONS[name](build_report(simulated=False)))
+    assert made and all("SIMULATED" not in texts(drawing.figure) for drawing in made)
+
+
+@pytest.mark.parametrize("name", FROM_IMAGES)
+def test_a_figure_of_real_images_is_not_called_simulated(name: str, report_data: ReportData) -> None:
+    made = drawings(FROM_IMAGES[name](report_data))
+    assert made and all("SIMULATED" not in texts(drawing.figure) for drawing in made)
+
+
+@pytest.mark.parametrize("name", [*FROM_NEURONS, *FROM_IMAGES])
+def test_every_figure_is_told_with_its_n_and_the_same_bytes(
+    name: str, build_report: Callable[..., ReportData]
+) -> None:
+    make = (FROM_NEURONS | FROM_IMAGES)[name]
+    first, second = drawings(make(build_report())), drawings(make(build_report()))
+    for one, other in zip(first, second, strict=True):
+        assert to_svg(one.figure) == to_svg(other.figure)
+        assert len(one.caption) > 60 and one.alt and one.caption.endswith(".")
+        assert one.figure.get_figwidth() <= 7.0 and one.figure.get_figheight() <= 9.3, "must fit on a page"
+    if name not in ("marginals", "domains", "maps"):
+        assert "n = " in first[0].caption
+
+
+@pytest.mark.parametrize("name", [*FROM_NEURONS, *FROM_IMAGES])
+def test_nothing_is_drawn_from_nothing(name: str, build_report: Callable[..., ReportData]) -> None:
+    bare = dict.fromkeys(
+        ("similarity", "paired", "cell_scores", "cells", "transfer", "marginals", "embedding", "examples")
+    )
+    make = (FROM_NEURONS | FROM_IMAGES)[name]
+    assert drawings(make(build_report(**bare))) == []
+    empty = {
+        key: build_report().table(key)[:0]
+        for key in ("similarity", "paired", "cell_scores", "transfer", "marginals", "embedding")
+    }
+    gone = build_report(
+        **empty,
+        cells=build_report().table("cells").assign(peak=np.nan, reliability=np.nan),
+        examples=Examples(),
+    )
+    assert drawings(make(gone)) == []
+
+
+def offsets(figure: Figure) -> Iterable[np.ndarray]:
+    for axes in figure.axes:
+        for item in axes.collections:
+            if isinstance(item, PathCollection):
+                yield np.asarray(item.get_offsets())
+
+
+def test_the_scatter_shows_every_group_at_its_numbers(report_data: ReportData) -> None:
+    drawing = neurn_scatter(report_data)
+    assert drawing is not None
+    shown = np.concatenate(list(offsets(drawing.figure)))
+    for by in ("neuron_class", "area", "genotype"):
+        for group, row in group_scores(report_data, by, "rmse_mean").iterrows():
+            assert np.isclose(shown, row[["baseline", "variant"]].astype(float)).all(axis=1).any(), group
+            assert group in texts(drawing.figure)
+    assert "RMSE without NeuRN" in texts(drawing.figure) and "29 of 30" in drawing.caption
+
+
+@pytest.mark.parametrize("shift", [-0.05, 0.05])
+def test_the_diagonal_is_always_in_view(shift: float, build_report: Callable[..., ReportData]) -> None:
+    table = build_report().table("similarity")
+    moved = table["value"] + np.where(table["neurn"], shift, 0.0)
+    drawing = neurn_scatter(build_report(similarity=table.assign(value=moved), paired=None))
+    assert drawing is not None
+    for axes in drawing.figure.axes:
+        (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
+        assert max(x0, y0) < min(x1, y1)
+        assert x1 - x0 == pytest.approx(y1 - y0)
+
+
+def test_violins_leave_no_cell_out(report_data: ReportData) -> None:
+    drawing = rmse_violins(report_data, "genotype")
+    assert drawing is not None and f"n = {len(report_data.table('cells')):,} cells" in drawing.caption
+
+
+def test_small_groups_become_points(build_report: Callable[..., ReportData]) -> None:
+    data = build_report()
+    cells = data.table("cells").copy()
+    cells.loc[0, "genotype"] = "lonely"
+    drawing = rmse_violins(dataclasses.replace(data, cells=cells), "genotype")
+    assert drawing is not None and "lonely (1)" in texts(drawing.figure)
+    assert sum(len(found) for found in offsets(drawing.figure)) == 2
+
+
+def test_many_models_are_spread_over_figures(build_report: Callable[..., ReportData]) -> None:
+    table = build_report().table("similarity")
+    table = table[(table["model"] == "vgg11") & (table["group_by"] == "neuron_class")]
+    many = pd.concat([table.assign(model=f"model {number}") for number in range(11)])
+    made = layer_profile(build_report(similarity=many))
+    assert [drawing.name for drawing in made] == ["layers_rmse_mean_1", "layers_rmse_mean_2"]
+    shown = {text for drawing in made for text in texts(drawing.figure)}
+    assert {f"model {number}" for number in range(11)} <= shown
+
+
+def test_many_transfers_are_spread_over_figures(build_report: Callable[..., ReportData]) -> None:
+    table = build_report().table("transfer")
+    table = table[table["target"] == "digits"]
+    many = pd.concat([table.assign(target=f"t{number}") for number in range(16)])
+    made = transfer_accuracy(build_report(transfer=many))
+    shown = {text for drawing in made for text in texts(drawing.figure)}
+    assert len(made) == 2 and {f"digits → t{number}" for number in range(16)} <= shown
+
+
+def test_transfer_draws_every_run_its_mean_and_chance(report_data: ReportData) -> None:
+    (drawing,) = transfer_accuracy(report_data)
+    runs = np.sort(np.concatenate([found[:, 1] for found in offsets(drawing.figure)]))
+    assert runs == pytest.approx(np.sort(100 * report_data.table("transfer")["accuracy"].to_numpy()))
+    lines = [np.asarray(line.get_ydata()) for axes in drawing.figure.axes for line in axes.lines]
+    flat = [line[0] for line in lines if np.ptp(line) == 0]
+    for mean in transfer_summary(report_data)["mean"]:
+        assert np.isclose(flat, 100 * mean).any()
+    assert flat.count(10.0) == 4
+
+
+def test_chance_is_not_guessed(build_report: Callable[..., ReportData]) -> None:
+    table = build_report().table("transfer").drop(columns="classes")
+    (drawing,) = transfer_accuracy(build_report(transfer=table))
+    assert "chance" not in texts(drawing.figure)
+
+
+def test_a_variant_of_a_users_own_is_drawn(build_report: Callable[..., ReportData]) -> None:
+    table = build_report().table("transfer")
+    table = table.assign(layer_variant=table["layer_variant"].replace("lcn", "my own"))
+    (drawing,) = transfer_accuracy(build_report(transfer=table))
+    assert "my own" in texts(drawing.figure)
+
+
+def test_large_scatters_are_pictures_not_thousands_of_marks(build_report: Callable[..., ReportData]) -> None:
+    cells = pd.concat([build_report().table("cells")] * 150, ignore_index=True)
+    drawing = peak_against_time(build_report(cells=cells))
+    assert drawing is not None and len(to_svg(drawing.figure)) < 1_000_000
+
+
+def test_glance_without_transfer_or_without_neurons(build_report: Callable[..., ReportData]) -> None:
+    only_neurons = alignment_and_transfer(build_report(transfer=None))
+    only_images = alignment_and_transfer(build_report(similarity=None))
+    assert only_neurons is not None and len(only_neurons.figure.axes) == 1
+    assert only_images is not None and len(only_images.figure.axes) == 1
+    assert "SIMULATED" in texts(only_neurons.figure) and "SIMULATED" not in texts(only_images.figure)
+
+
+def test_images_of_all_kinds_are_drawn(build_report: Callable[..., ReportData]) -> None:
+    rng = np.random.default_rng(0)
+    (domain, *_) = build_report().examples.domains
+    grey = dataclasses.replace(
+        domain, images=rng.random((3, 8, 8)), neurn=rng.random((3, 8, 8, 1)), labels=()
+    )
+    drawing = domain_images(build_report(examples=Examples(domains=[domain, grey])))
+    assert drawing is not None
+    assert sum(len(axes.images) for axes in drawing.figure.axes) == 2 * 6 + 2 * 3
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_densities_of_one_kind_alone(best: bool, report_data: ReportData) -> None:
+    assert report_data.examples is not None
+    pairs = [pair for pair in report_data.examples.densities if pair.best == best]
+    drawing = density_pairs(dataclasses.replace(report_data, examples=Examples(densities=pairs)))
+    assert drawing is not None and f"{pairs[0].iou:.2f}" in drawing.caption
+    assert ("best" in drawing.caption) == best
+
+
+def test_kept_cells_are_counted_in_the_bars(report_data: ReportData) -> None:
+    drawing = embedding_and_kept(report_data)
+    assert drawing is not None
+    kept = report_data.table("embedding").query("kept")
+    heights = [patch.get_height() for patch in drawing.figure.axes[2].patches]
+    assert sum(heights[-6:]) == len(kept)
+    assert f"{len(kept):,} kept" in drawing.caption
