@@ -1,0 +1,42 @@
+"""The comparison of neurons and units: RMSE, KDE-IoU, representational similarity, ceilings, inference.
+
+Arrays in, numbers and tables out. Which vectors are compared (weighted, matched or tuning representations) is
+decided where they are made; neurons and units need the same kind, scaled alike.
+"""
+
+from .ceiling import NoiseCeiling, noise_ceiling, normalise, spearman_brown
+from .groups import CELL_METRICS, METRICS, GroupScores, score_groups, score_layers
+from .inference import Interval, PairedTest, benjamini_hochberg, bootstrap, paired_permutation
+from .kde_iou import Densities, kde_densities, kde_iou
+from .paired import paired_differences
+from .rmse import NearestUnits, nearest_units, rmse
+from .rsa import RdmTest, compare_rdms, linear_cka, rdm, rdm_permutation_test
+
+__all__ = [
+    "CELL_METRICS",
+    "METRICS",
+    "Densities",
+    "GroupScores",
+    "Interval",
+    "NearestUnits",
+    "NoiseCeiling",
+    "PairedTest",
+    "RdmTest",
+    "benjamini_hochberg",
+    "bootstrap",
+    "compare_rdms",
+    "kde_densities",
+    "kde_iou",
+    "linear_cka",
+    "nearest_units",
+    "noise_ceiling",
+    "normalise",
+    "paired_differences",
+    "paired_permutation",
+    "rdm",
+    "rdm_permutation_test",
+    "rmse",
+    "score_groups",
+    "score_layers",
+    "spearman_brown",
+]

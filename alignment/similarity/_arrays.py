@@ -1,0 +1,62 @@
+"""Arrays at the door: numpy, torch or xarray in, checked matrices of vectors out."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from alignment._validation import fail
+
+__all__ = ["Array", "as_array", "as_vectors", "check_finite", "check_same_length"]
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+def as_array(values: Any, parameter: str, owner: str) -> Array:
+    """Return numpy, torch or xarray data as a numpy array of floats (whole numbers become float64)."""
+    if hasattr(values, "detach"):  # a torch tensor, told by its interface so that torch need not be imported
+        values = values.detach().cpu().numpy()
+    try:
+        array = np.asarray(values)
+        if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise fail(parameter, owner, "an array of numbers", values) from None
+    return array
+
+
+def as_vectors(values: Any, parameter: str, owner: str) -> Array:
+    """Return one row a neuron or unit, (n, d): the axes behind the first (y, x) are flattened."""
+    array = as_array(values, parameter, owner)
+    if array.ndim < 2 or 0 in array.shape:
+        allowed = "an array (n, d) or (n, y, x) with at least one row and one value a row"
+        raise fail(parameter, owner, allowed, array.shape, "Is the first axis the neurons or units?")
+    return array.reshape(len(array), -1)
+
+
+def check_finite(array: Array, parameter: str, owner: str) -> None:
+    """Refuse NaN and infinite values, naming the first row that holds one."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        rows = np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1))
+        raise fail(
+            parameter,
+            owner,
+            "finite",
+            f"NaN or infinity in {len(rows)} of {len(array)} rows, first in row {rows[0]}",
+            "Leave those rows out, or look at the trials they were made from.",
+        )
+
+
+def check_same_length(first: Array, second: Array, names: tuple[str, str], owner: str) -> None:
+    """Refuse two sets of vectors whose vectors differ in length, as those of different grids do."""
+    if first.shape[1] != second.shape[1]:
+        raise fail(
+            names[1],
+            owner,
+            f"vectors as long as those of '{names[0]}', {first.shape[1]} values",
+            second.shape[1],
+            "Represent both on the same grid, or over the same scenes.",
+        )

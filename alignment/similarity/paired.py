@@ -1,0 +1,219 @@
+"""Differences of two tables of cells' scores, cell by cell: a layer variant less its baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alignment._validation import check_integer, fail
+
+from ._arrays import Array
+from ._cells import CELL_METRICS
+from .groups import check_groups, group_rng
+from .inference import (
+    as_extreme,
+    benjamini_hochberg,
+    donor_codes,
+    flipped_units,
+    interval_limits,
+    resample,
+    sign_flips,
+)
+
+__all__ = ["paired_differences"]
+
+_STATISTICS = ("baseline", "variant", "difference", "ci_low", "ci_high", "p")
+
+
+def paired_differences(
+    baseline: pd.DataFrame,
+    variant: pd.DataFrame,
+    groups: Mapping[str, Any],
+    donors: Any = None,
+    *,
+    by: Sequence[str] = (),
+    metrics: Sequence[str] | None = None,
+    bootstraps: int = 1000,
+    permutations: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Variant less baseline for each group of cells: interval, paired sign-flip p, and q over the groups.
+
+    Parameters
+    ----------
+    baseline, variant : pandas.DataFrame
+        Cells' scores as :attr:`GroupScores.cells` holds them: a column ``cell``, the columns of ``by``,
+        metrics.
+    groups : mapping of str to index array or boolean mask
+        The cells of each group, as positions or over all positions.
+    donors : (cell,) array, optional
+        The donor of each position. Intervals resample donors, then cells. Signs are flipped by donor in
+        groups of at least 6 donors, by cell in others, as the column ``flipped`` says.
+    by : sequence of str
+        Columns whose values tell comparisons apart and pair them, such as ``("layer_index",)``.
+    metrics : sequence of str, optional
+        Columns to compare; those of :data:`CELL_METRICS` that both tables hold by default.
+    bootstraps, permutations, seed : int
+        Resamples (at least 100), flips (at least 19), and the seed of both.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``by`` columns, ``group``, ``metric``, ``baseline``, ``variant`` (means), ``difference``, ``ci_low``,
+        ``ci_high``, ``p``, ``q`` (Benjamini–Hochberg over the groups of a comparison and metric),
+        ``n_cells``, ``n_donors``, ``resampled``, ``flipped``, ``note``.
+
+    Raises
+    ------
+    InputError
+        The tables do not hold the same cells and comparisons, or lack a column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> before = pd.DataFrame({"cell": range(8), "rmse_mean": np.linspace(0.2, 0.3, 8)})
+    >>> after = before.assign(rmse_mean=before["rmse_mean"] - 0.05)
+    >>> found = paired_differences(before, after, {"VISp": range(8)}, permutations=999)
+    >>> found[["group", "difference", "n_cells", "flipped"]].round(3)
+      group  difference  n_cells flipped
+    0  VISp       -0.05        8   cells
+    """
+    owner = "paired_differences"
+    check_integer(bootstraps, "bootstraps", owner, low=100)
+    check_integer(permutations, "permutations", owner, low=19)
+    names = _metrics(baseline, variant, metrics, owner)
+    keys, first, second = _aligned(baseline, variant, list(by), names, owner)
+    n_cells = first.shape[1]
+    members = check_groups(
+        {
+            name: np.asarray(list(index)) if isinstance(index, range) else index
+            for name, index in groups.items()
+        },
+        n_cells,
+        owner,
+    )
+    codes = donor_codes(donors, n_cells, owner)
+    tables = [
+        _group(group, index, first, second, keys, names, codes, bootstraps, permutations, seed)
+        for group, index in members.items()
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    families = [*by, "metric"]
+    table["q"] = table.groupby(families, sort=False)["p"].transform(
+        lambda p: benjamini_hochberg(p.to_numpy())
+    )
+    columns = [
+        *by,
+        "group",
+        "metric",
+        *_STATISTICS,
+        "q",
+        "n_cells",
+        "n_donors",
+        "resampled",
+        "flipped",
+        "note",
+    ]
+    return table[columns]
+
+
+def _metrics(
+    first: pd.DataFrame, second: pd.DataFrame, metrics: Sequence[str] | None, owner: str
+) -> list[str]:
+    both = [name for name in first.columns if name in second.columns]
+    chosen = [name for name in CELL_METRICS if name in both] if metrics is None else list(metrics)
+    missing = [name for name in chosen if name not in both]
+    if missing or not chosen:
+        allowed = "columns of both tables"
+        raise fail("metrics", owner, allowed, missing or metrics, f"Both hold {', '.join(map(str, both))}.")
+    return chosen
+
+
+def _aligned(
+    baseline: pd.DataFrame, variant: pd.DataFrame, by: list[str], names: list[str], owner: str
+) -> tuple[pd.DataFrame, Array, Array]:
+    """Return the comparisons, and both tables' scores as (comparison, cell, metric) in one order."""
+    keyed = []
+    for table, name in ((baseline, "baseline"), (variant, "variant")):
+        missing = [column for column in (*by, "cell") if column not in table.columns]
+        if missing:
+            raise fail(
+                name, owner, f"a table with the columns {', '.join((*by, 'cell'))}", list(table.columns)
+            )
+        indexed = table.set_index([*by, "cell"])[names]
+        if indexed.index.has_duplicates:
+            hint = f"Name in 'by' what else tells rows apart; it is {tuple(by)}."
+            raise fail(name, owner, "a table with one row a comparison and cell", f"{len(table)} rows", hint)
+        keyed.append(indexed)
+    if len(keyed[0]) != len(keyed[1]) or not keyed[0].index.sort_values().equals(
+        keyed[1].index.sort_values()
+    ):
+        allowed = "a table over the same cells and comparisons as 'baseline'"
+        raise fail("variant", owner, allowed, f"{len(keyed[1])} rows beside {len(keyed[0])}, or other keys")
+    first = keyed[0].sort_index()
+    second = keyed[1].reindex(first.index)
+    cells = np.unique(baseline["cell"].to_numpy())
+    keys = first.reset_index()[by].drop_duplicates(ignore_index=True) if by else pd.DataFrame(index=range(1))
+    shape = (len(keys), len(cells), len(names))
+    if len(first) != shape[0] * shape[1] or not np.array_equal(cells, np.arange(len(cells))):
+        raise fail(
+            "baseline", owner, "a table with every cell, 0 to n − 1, in each comparison", f"{len(first)} rows"
+        )
+    return keys, first.to_numpy(np.float64).reshape(shape), second.to_numpy(np.float64).reshape(shape)
+
+
+def _group(
+    group: str,
+    index: Array,
+    first: Array,
+    second: Array,
+    keys: pd.DataFrame,
+    names: list[str],
+    codes: Array,
+    bootstraps: int,
+    permutations: int,
+    seed: int,
+) -> pd.DataFrame:
+    known = np.isfinite(first[:, index]).all(axis=(0, 2)) & np.isfinite(second[:, index]).all(axis=(0, 2))
+    used = index[known]
+    tests = len(keys) * len(names)
+    statistics = np.full((len(_STATISTICS), tests), np.nan)
+    n_donors = len(np.unique(codes[used]))
+    resampled = flipped = "none"
+    if len(used):
+        a, b = (x[:, used].transpose(1, 0, 2).reshape(len(used), tests) for x in (first, second))
+        differences = b - a
+        statistics[:3] = a.mean(axis=0), b.mean(axis=0), differences.mean(axis=0)
+        own = np.unique(codes[used], return_inverse=True)[1].reshape(-1).astype(np.int64)
+        rng = group_rng(group, seed)
+        if len(used) > 1:
+            drawn = np.concatenate([shares @ differences for shares in resample(own, bootstraps, rng)])
+            statistics[3:5] = interval_limits(drawn, n_donors if n_donors > 1 else len(used))
+            resampled = "donors, cells" if n_donors > 1 else "cells"
+        counts = np.zeros(tests)
+        flipped = flipped_units(own)
+        for signs in sign_flips(own, permutations, rng):
+            counts += as_extreme(signs @ differences / len(used), statistics[2], "two-sided")
+        statistics[5] = (counts + 1) / (permutations + 1)
+    table = keys.iloc[np.repeat(np.arange(len(keys)), len(names))].reset_index(drop=True)
+    table = table.assign(
+        group=group, metric=names * len(keys), **dict(zip(_STATISTICS, statistics, strict=True))
+    )
+    note = _note(len(index), len(used), n_donors)
+    return table.assign(n_cells=len(used), n_donors=n_donors, resampled=resampled, flipped=flipped, note=note)
+
+
+def _note(n_cells: int, n_used: int, n_donors: int) -> str:
+    if n_cells == 0:
+        return "no cells in this group"
+    parts = []
+    if n_used < n_cells:
+        parts.append(f"{n_cells - n_used} of {n_cells} cells left out: a score of theirs is missing")
+    if n_used == 1:
+        parts.append("one cell: no interval")
+    elif n_used and n_donors == 1:
+        parts.append("one donor: only its cells are resampled")
+    return "; ".join(parts)

@@ -1,0 +1,286 @@
+"""Representational similarity: dissimilarities over scenes, their agreement, and unbiased linear CKA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from alignment._validation import check_choice, check_integer, fail
+
+from ._arrays import Array, as_array, as_vectors, check_finite
+
+__all__ = ["RdmTest", "compare_rdms", "linear_cka", "rdm", "rdm_permutation_test"]
+
+
+def rdm(responses: Any) -> Array:
+    """Representational dissimilarity: 1 − Pearson correlation of every two scenes' response patterns.
+
+    Parameters
+    ----------
+    responses : (scene, unit) array
+        One response a scene and unit (or cell). At least two scenes and two units.
+
+    Returns
+    -------
+    (scene, scene) float64 array
+        Symmetric, zero diagonal, in [0, 2]. A scene to which all units respond alike has no pattern to
+        correlate: its row and column are NaN.
+
+    Raises
+    ------
+    InputError
+        Fewer than two scenes or units, or NaN or infinity among the responses.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rdm(np.array([[0.0, 1, 2], [2, 4, 6], [2, 1, 0]])).round(6)
+    array([[0., 0., 2.],
+           [0., 0., 2.],
+           [2., 2., 0.]])
+    """
+    patterns = as_vectors(responses, "responses", "rdm")
+    if patterns.shape[0] < 2 or patterns.shape[1] < 2:
+        raise fail("responses", "rdm", "an array (scene, unit) with at least 2 of each", patterns.shape)
+    check_finite(patterns, "responses", "rdm")
+    centred = patterns - patterns.mean(axis=1, dtype=np.float64, keepdims=True)
+    length = np.sqrt(np.einsum("su,su->s", centred, centred))
+    flat = (
+        length
+        <= 1e-12 * np.maximum(np.abs(patterns).max(axis=1), np.finfo(float).tiny) * patterns.shape[1] ** 0.5
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centred /= np.where(flat, np.nan, length)[:, None]
+    matrix: Array = 1.0 - np.clip(centred @ centred.T, -1.0, 1.0)
+    matrix = (matrix + matrix.T) / 2
+    np.fill_diagonal(matrix, np.where(flat, np.nan, 0.0))
+    return matrix
+
+
+def compare_rdms(a: Any, b: Any, method: Literal["spearman", "pearson"] = "spearman") -> float | Array:
+    """Correlation of two dissimilarity matrices' upper triangles.
+
+    Parameters
+    ----------
+    a, b : (scene, scene) arrays, or (k, scene, scene) and (m, scene, scene)
+        Dissimilarities over the same scenes in the same order; only the part above the diagonal is read.
+    method : {"spearman", "pearson"}
+        Rank correlation (ties share their mean rank), or that of the values.
+
+    Returns
+    -------
+    float or (k, m) array
+        In [−1, 1]; a float for one matrix against one. NaN where a matrix holds NaN above its diagonal (a
+        scene without a pattern) or is constant there: ranks over different scenes cannot be compared.
+
+    Raises
+    ------
+    InputError
+        The matrices are not square, or not over the same number of scenes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> a = np.array([[0, 1, 2], [1, 0, 3], [2, 3, 0]])
+    >>> round(compare_rdms(a, 10 * a), 6)
+    1.0
+    """
+    check_choice(method, "method", "compare_rdms", ("spearman", "pearson"))
+    first, second = _stack(a, "a", "compare_rdms"), _stack(b, "b", "compare_rdms")
+    _same_scenes(first, second, "compare_rdms")
+    result = _unit_triangles(first, method) @ _unit_triangles(second, method).T
+    result = np.clip(result, -1.0, 1.0)
+    return float(result[0, 0]) if np.ndim(a) == np.ndim(b) == 2 else result
+
+
+@dataclass(frozen=True)
+class RdmTest:
+    """How two dissimilarity matrices agree, beside what their agreement would be with the scenes shuffled.
+
+    Attributes
+    ----------
+    correlation : float or (k, m) array
+        As :func:`compare_rdms` gives it.
+    p : float or (k, m) array
+        Share of shuffles (and the data) that agree at least as well, one-sided: (b + 1) / (n + 1).
+    null_mean, null_high : float or (k, m) array
+        Mean and 95th percentile of the shuffled correlations.
+    permutations, seed, scenes : int
+        How it was made.
+    """
+
+    correlation: float | Array
+    p: float | Array
+    null_mean: float | Array
+    null_high: float | Array
+    permutations: int = field(kw_only=True)
+    seed: int = field(kw_only=True)
+    scenes: int = field(kw_only=True)
+
+
+def rdm_permutation_test(
+    a: Any,
+    b: Any,
+    method: Literal["spearman", "pearson"] = "spearman",
+    *,
+    permutations: int = 1000,
+    seed: int = 0,
+) -> RdmTest:
+    """Test the agreement of dissimilarity matrices against shuffled scenes.
+
+    Rows and columns of ``a`` are shuffled together, so that the null keeps each matrix's own values and
+    breaks only which scene is which.
+
+    Parameters
+    ----------
+    a, b, method
+        As in :func:`compare_rdms`.
+    permutations : int
+        Number of shuffles, at least 19.
+    seed : int
+        Of the shuffles.
+
+    Returns
+    -------
+    RdmTest
+        Correlation, p (never 0 and never above 1), and the null's mean and 95th percentile.
+
+    Raises
+    ------
+    InputError
+        As :func:`compare_rdms`, or fewer than 4 scenes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> a = rdm(np.random.default_rng(0).normal(size=(12, 30)))
+    >>> rdm_permutation_test(a, a, permutations=99).p
+    0.01
+    """
+    check_choice(method, "method", "rdm_permutation_test", ("spearman", "pearson"))
+    check_integer(permutations, "permutations", "rdm_permutation_test", low=19)
+    first, second = (_stack(x, name, "rdm_permutation_test") for x, name in ((a, "a"), (b, "b")))
+    _same_scenes(first, second, "rdm_permutation_test")
+    scenes = first.shape[1]
+    if scenes < 4:
+        raise fail("a", "rdm_permutation_test", "a matrix over at least 4 scenes", first.shape)
+    ours, theirs = _unit_triangles(first, method), _unit_triangles(second, method)
+    observed = np.clip(ours @ theirs.T, -1.0, 1.0)
+    null = _shuffled(ours, theirs, scenes, permutations, np.random.default_rng(seed))
+    at_least = (null >= observed - 1e-12).sum(axis=0)
+    p = np.where(np.isnan(observed), np.nan, (at_least + 1) / (permutations + 1))
+    parts = (observed, p, null.mean(axis=0), np.quantile(null, 0.95, axis=0))
+    if np.ndim(a) == np.ndim(b) == 2:
+        first_only = [float(part[0, 0]) for part in parts]
+        return RdmTest(*first_only, permutations=permutations, seed=seed, scenes=scenes)
+    return RdmTest(*parts, permutations=permutations, seed=seed, scenes=scenes)
+
+
+def linear_cka(x: Any, y: Any, unbiased: bool = True) -> float:
+    """Linear centred kernel alignment of two sets of responses to the same scenes (Kornblith et al. 2019).
+
+    Parameters
+    ----------
+    x, y : (scene, p) and (scene, q) arrays
+        Responses of two populations, scenes in the same order.
+    unbiased : bool
+        Estimate each HSIC without bias (Song et al. 2012), so that many units over few scenes do not look
+        alike by chance; may then be slightly negative. Needs at least 4 scenes.
+
+    Returns
+    -------
+    float
+        At most 1; NaN where a population does not vary over the scenes.
+
+    Raises
+    ------
+    InputError
+        Different or too few scenes, NaN or infinity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(20, 5))
+    >>> round(linear_cka(x, 3 * x[:, ::-1]), 6)
+    1.0
+    """
+    first, second = as_vectors(x, "x", "linear_cka"), as_vectors(y, "y", "linear_cka")
+    if len(first) != len(second):
+        raise fail("y", "linear_cka", f"responses to the {len(first)} scenes of 'x'", second.shape)
+    least = 4 if unbiased else 2
+    if len(first) < least:
+        raise fail("x", "linear_cka", f"responses to at least {least} scenes", first.shape)
+    check_finite(first, "x", "linear_cka")
+    check_finite(second, "y", "linear_cka")
+    grams = [_centred_gram(z.astype(np.float64), unbiased) for z in (first, second)]
+    cross, own_x, own_y = (
+        _hsic(*pair, unbiased) for pair in ((grams[0], grams[1]), (grams[0],) * 2, (grams[1],) * 2)
+    )
+    if not (own_x > 0 and own_y > 0):
+        return float("nan")
+    return float(cross / np.sqrt(own_x * own_y))
+
+
+def _stack(matrices: Any, parameter: str, owner: str) -> Array:
+    array = as_array(matrices, parameter, owner)
+    stacked = array[None] if array.ndim == 2 else array
+    if stacked.ndim != 3 or stacked.shape[1] != stacked.shape[2] or stacked.shape[1] < 3:
+        allowed = "a square matrix (scene, scene) over at least 3 scenes, or a stack of them"
+        raise fail(parameter, owner, allowed, array.shape)
+    return stacked.astype(np.float64, copy=False)
+
+
+def _same_scenes(first: Array, second: Array, owner: str) -> None:
+    if first.shape[1] != second.shape[1]:
+        allowed = f"over the {first.shape[1]} scenes of 'a', in the same order"
+        raise fail("b", owner, allowed, second.shape, "Does one of them hold the blank as a further row?")
+
+
+def _unit_triangles(stack: Array, method: str) -> Array:
+    """Return upper triangles (or their ranks) without their mean and of length 1; NaN where there is none."""
+    from scipy.stats import rankdata
+
+    upper = np.triu_indices(stack.shape[1], 1)
+    values = stack[:, upper[0], upper[1]].copy()
+    valid = np.isfinite(values).all(axis=1)
+    if method == "spearman":
+        values[valid] = [rankdata(row) for row in values[valid]]
+    values -= values.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.einsum("kt,kt->k", values, values))
+    size = np.abs(values).max(axis=1) if values.size else length
+    length[~valid | ~(length > 1e-12 * np.maximum(size, np.finfo(float).tiny))] = np.nan
+    unit: Array = values / length[:, None]
+    return unit
+
+
+def _shuffled(ours: Array, theirs: Array, scenes: int, permutations: int, rng: np.random.Generator) -> Array:
+    upper = np.triu_indices(scenes, 1)
+    square = np.zeros((len(ours), scenes, scenes))
+    square[:, upper[0], upper[1]] = ours
+    square += square.transpose(0, 2, 1)
+    null = np.empty((permutations, len(ours), len(theirs)))
+    for repeat in range(permutations):
+        order = rng.permutation(scenes)
+        null[repeat] = square[:, order[upper[0]], order[upper[1]]] @ theirs.T
+    return null
+
+
+def _centred_gram(values: Array, unbiased: bool) -> Array:
+    values = values - values.mean(axis=0)
+    largest = np.abs(values).max()
+    gram: Array = (values / largest) @ (values / largest).T if largest > 0 else np.zeros((len(values),) * 2)
+    if unbiased:
+        np.fill_diagonal(gram, 0.0)
+    return gram
+
+
+def _hsic(first: Array, second: Array, unbiased: bool) -> float:
+    product = float(np.sum(first * second))
+    if not unbiased:
+        return product
+    n = len(first)
+    total = first.sum() * second.sum() / ((n - 1) * (n - 2))
+    rows = 2.0 * float(first.sum(axis=0) @ second.sum(axis=0)) / (n - 2)
+    return float((product + total - rows) / (n * (n - 3)))
