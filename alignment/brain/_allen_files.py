@@ -13,11 +13,11 @@ import numpy.typing as npt
 from alignment.brain._allen_layout import PIPELINE
 from alignment.brain._allen_records import SESSION_TYPE, Identity
 from alignment.brain._donors import Place
-from alignment.brain._recording import Session, Traces
+from alignment.brain._recording import Session, Traces, natural_scene_metrics
 from alignment.brain._scenes import SCENE_COUNT, SCENE_SHAPE, SceneSet
 from neural_alignment import __version__
 
-__all__ = ["write_session"]
+__all__ = ["read_metrics", "write_session"]
 
 _FIELD = 512  # pixels across the imaged field
 _PLANE = "imaging_plane_1"
@@ -44,6 +44,21 @@ def write_session(
         _write_traces(file, session, neuropil_r, blocks)
 
 
+def read_metrics(path: Path, block: int) -> list[dict[str, float | int]]:
+    """Work out the API's metrics of the cells in a file of `write_session`, ``block`` cells at a time."""
+    found: list[dict[str, float | int]] = []
+    with h5py.File(path, "r") as file:
+        shown = file["stimulus/presentation/natural_scenes_stimulus"]
+        frame, onsets = shown["data"][()], shown["frame_duration"][:, 0]
+        demixed = file[f"{PIPELINE}/Fluorescence/{_PLANE}_demixed_signal/data"]
+        neuropil = file[f"{PIPELINE}/Fluorescence/{_PLANE}_neuropil_response"]
+        for first in range(0, len(demixed), block):
+            cells = slice(first, first + block)
+            corrected = demixed[cells] - neuropil["r"][cells][:, None] * neuropil["data"][cells]
+            found += natural_scene_metrics(frame, onsets, corrected)
+    return found
+
+
 def _write_metadata(file: h5py.File, who: Identity, place: Place) -> None:
     plane = f"general/optophysiology/{_PLANE}"
     values = {
@@ -57,7 +72,7 @@ def _write_metadata(file: h5py.File, who: Identity, place: Place) -> None:
         "general/specimen_name": who.specimen_name,
         "general/fov": f"400x400 microns ({_FIELD} x {_FIELD} pixels)",
         "general/institution": "none (simulated)",
-        "general/devices/2-photon microscope": "Simulated microscope. SIM2P Please note: no animal was imaged.",
+        "general/devices/2-photon microscope": "Simulated. SIM2P Please note: no animal was imaged.",
         "general/subject/age": f"{who.age_days} days",
         "general/subject/sex": {"M": "male", "F": "female"}[who.sex],
         "general/subject/genotype": place.genotype.full,
@@ -150,7 +165,7 @@ def _write_traces(
     neuropil.parent["r"] = neuropil_r
     for block, traces in blocks:
         dff[block], demixed[block], neuropil[block] = traces.dff, traces.demixed, traces.neuropil
-    # No regions overlap, so demixing changes nothing: the raw fluorescence is the demixed one, under both names.
+    # No regions overlap, so demixing changes nothing: raw and demixed are one dataset under two names.
     raw = file.create_group(f"{PIPELINE}/Fluorescence/{_PLANE}")
     raw["data"] = demixed
     times = raw.create_dataset("timestamps", data=session.timestamps)

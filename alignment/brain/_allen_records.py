@@ -1,7 +1,7 @@
 """The manifest's records of simulated sessions, in the form in which the Allen API serves the real ones.
 
-Identifiers begin at nine thousand million, far above any real one, so that no simulated cell can be taken for a
-real cell when tables are joined.
+Identifiers begin at nine thousand million, far above any real one, so that no simulated cell can be taken
+for a real cell when tables are joined.
 """
 
 from __future__ import annotations

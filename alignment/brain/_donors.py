@@ -36,7 +36,7 @@ class Genotype(NamedTuple):
 
     @property
     def lines(self) -> tuple[tuple[str, str], ...]:
-        """The transgenic lines as (name, type): the Cre driver, the tTA driver where there is one, the reporter."""
+        """The transgenic lines as (name, type): Cre driver, tTA driver if there is one, reporter."""
         names = []
         for part in self.full.split(";"):
             # An insertion's name may hold parentheses but no slash: the two alleles stand either side of one.
@@ -77,8 +77,8 @@ def _everywhere(
     return tuple((area, depth) for depth in depths for area in areas if (area, depth) not in but)
 
 
-# The order decides what a small observatory holds: the first six sessions cover the six areas, the first thirteen
-# the thirteen Cre lines, the first twenty-two all genotypes.
+# The order decides what a small observatory holds: the first six sessions cover the six areas, the first
+# thirteen the thirteen Cre lines, the first twenty-two all genotypes.
 SURVEY: tuple[Genotype, ...] = (
     Genotype(f"Cux2-CreERT2/wt;{_ONE}", _everywhere(275, 175, first="VISp", but=(("VISal", 175),))),
     Genotype(f"Sst-IRES-Cre/wt;{_AI148}", (("VISl", 275), ("VISp", 275), ("VISpm", 375), ("VISl", 375))),

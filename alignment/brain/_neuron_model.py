@@ -1,18 +1,21 @@
 """The model neurons of the simulated observatory: from a scene to an expected rate of calcium events.
 
-Each cell has a Gabor filter in visual space (position, orientation, spatial frequency, phase, size). On a scene, its
+Each cell has a Gabor filter in visual space (position, orientation, spatial frequency, phase, size). On a
+scene, its
 
-1. **drive** is ``D = (1 - c) 2 max(a, 0)² + c (a² + b²)``, where ``a`` and ``b`` are the responses of the filter and its
-   quadrature twin and ``c`` in [0, 1] is the cell's complexity: 0 a simple cell, 1 a phase-invariant energy unit
-   (Adelson and Bergen 1985, J Opt Soc Am A);
-2. **normalised response** is ``R = D / (s² + P)``, with ``P`` the contrast energy in a Gaussian window about the filter
-   (divisive normalisation: Heeger 1992, Vis Neurosci);
-3. **output** depends on the class. Excitatory: ``max(0, (R - t) / (max R - t))^1.5``, with the threshold ``t`` at a
-   high quantile of R over the scenes, so that a cell answers few of them. Inhibitory: mostly the saturating contrast
-   ``P / (s² + P)`` of a larger window, and a quarter of it its own R, above a low threshold: broad tuning.
+1. **drive** is ``D = (1 - c) 2 max(a, 0)² + c (a² + b²)``, where ``a`` and ``b`` are the responses of the
+   filter and its quadrature twin and ``c`` in [0, 1] is the cell's complexity: 0 a simple cell, 1 a
+   phase-invariant energy unit (Adelson and Bergen 1985, J Opt Soc Am A);
+2. **normalised response** is ``R = D / (s² + P)``, with ``P`` the contrast energy in a Gaussian window about
+   the filter (divisive normalisation: Heeger 1992, Vis Neurosci);
+3. **output** depends on the class. Excitatory: ``max(0, (R - t) / (max R - t))^1.5``, with the threshold
+   ``t`` at a high quantile of R over the scenes, so that a cell answers few of them. Inhibitory: mostly the
+   saturating contrast ``P / (s² + P)`` of a larger window, and a quarter of it its own R, above a low
+   threshold: broad tuning.
 
-Areas differ in preferred spatial frequency and receptive field size: VISp and VISpm fine, VISal, VISrl and VISam coarse, in
-the order that Marshel et al. 2011 and Andermann et al. 2011 (both Neuron) found; the values are this model's own.
+Areas differ in preferred spatial frequency, and with it in receptive field size: VISp and VISpm fine, VISal,
+VISrl and VISam coarse, in the order that Marshel et al. 2011 and Andermann et al. 2011 (both Neuron) found;
+the values are this model's own.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ Array = npt.NDArray[np.float64]
 # The screen spans about 120 degrees of visual angle, and a view is 130 pixels wide.
 DEGREES_PER_PIXEL = 120.0 / VIEW_SHAPE[1]
 
-# Median preferred spatial frequency in cycles per degree, and how much later than VISp an area answers in frames.
+# Median preferred spatial frequency in cycles per degree, and by how many frames an area answers after VISp.
 _AREAS: dict[str, tuple[float, int]] = {
     "VISp": (0.075, 0),
     "VISl": (0.058, 1),
@@ -100,7 +103,7 @@ def draw_cells(count: int, place: Place, rng: np.random.Generator) -> Cells:
     inhibitory = place.inhibitory
 
     def spread(median: float, sigma: float) -> Array:
-        return median * np.exp(rng.normal(0.0, sigma, count))
+        return np.asarray(median * np.exp(rng.normal(0.0, sigma, count)))
 
     preferred = np.clip(spread(frequency * (0.6 if inhibitory else 1.0), 0.35), 0.015, 0.25)
     # An envelope of 0.4 cycles: a bandwidth of about 1.4 octaves; inhibitory filters are rounder and larger.
@@ -155,7 +158,7 @@ def gabor_filters(
     # Take out the mean within the envelope, so that the filter stays local.
     filters -= envelope * (filters.sum((1, 2)) / envelope.sum((1, 2)))[:, None, None]
     filters /= np.sqrt((filters**2).sum((1, 2)))[:, None, None]
-    return filters.astype(np.float32)
+    return np.asarray(filters, dtype=np.float32)
 
 
 def scene_outputs(cells: Cells, views: npt.NDArray[np.float32], inhibitory: bool) -> Array:

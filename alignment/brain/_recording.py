@@ -1,7 +1,7 @@
 """One simulated two-photon recording: what was shown when, how the mouse ran, and the cells' fluorescence.
 
-Time runs in frames of 1/30 s. Scenes and blanks (118 + 1, each ``trials`` times) follow one another at once in random order,
-0.25 s each, in three stretches with grey screen before, between and after them.
+Time runs in frames of 1/30 s. Scenes and blanks (118 + 1, each ``trials`` times) follow one another at once
+in random order, 0.25 s each, in three stretches with grey screen before, between and after them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.signal import lfilter
+from scipy.stats import f as f_distribution
 
 from alignment.brain._neuron_model import Cells
 from alignment.brain._scenes import SCENE_COUNT
@@ -25,6 +26,8 @@ __all__ = [
     "draw_traces",
     "expected_dff",
     "kernel_of",
+    "mean_sweep_response",
+    "natural_scene_metrics",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -125,7 +128,7 @@ def draw_traces(
     Returns
     -------
     Traces
-        ``demixed - r * neuropil`` is the corrected fluorescence, ``baseline * (1 + dff)`` with slow bleaching.
+        ``demixed - r * neuropil`` is the corrected fluorescence: ``baseline * (1 + dff)``, slowly bleaching.
     """
     count, frames = len(cells), len(session.timestamps)
     rate = _rates(cells, outputs, session, rng)
@@ -144,6 +147,57 @@ def draw_traces(
     signal = cells.baseline[:, None] * bleaching * (1.0 + dff)
     demixed = signal + cells.neuropil_r[:, None] * neuropil
     return Traces(dff.astype(np.float32), demixed.astype(np.float32), neuropil)
+
+
+def natural_scene_metrics(
+    frame: npt.NDArray[np.int64], onsets: npt.NDArray[np.int64], corrected: Array
+) -> list[dict[str, float | int]]:
+    """Work out the metrics that the API serves of a cell's responses to natural scenes.
+
+    Parameters
+    ----------
+    frame : (sweep,) array
+        The scene shown, -1 the blank; each equally often.
+    onsets : (sweep,) array
+        First frame of each sweep.
+    corrected : (cell, frame) array
+        Neuropil-corrected fluorescence.
+
+    Returns
+    -------
+    list of dict
+        For each cell ``pref_image_ns``, ``peak_dff_ns`` (%) and ``p_ns`` (one-way analysis of variance over
+        scenes and blank), as AllenSDK's NaturalScenes defines them.
+    """
+    response = mean_sweep_response(corrected, onsets)
+    groups = [response[:, frame == scene] for scene in range(-1, SCENE_COUNT)]
+    means = np.stack([group.mean(1) for group in groups], axis=1)
+    size, count = groups[0].shape[1], len(groups)
+    between = size * means.var(1, ddof=1)
+    p = np.full(len(means), np.nan)
+    if size > 1:
+        within = np.mean([group.var(1, ddof=1) for group in groups], axis=0)
+        p = f_distribution.sf(between / within, count - 1, count * (size - 1))
+    best = means[:, 1:].argmax(1)
+    return [
+        {
+            "pref_image_ns": int(best[cell]),
+            "peak_dff_ns": float(means[cell, 1 + best[cell]]),
+            **({"p_ns": float(p[cell])} if np.isfinite(p[cell]) else {}),
+        }
+        for cell in range(len(means))
+    ]
+
+
+def mean_sweep_response(traces: Array, onsets: npt.NDArray[np.int64]) -> Array:
+    """Return AllenSDK's response of each cell to each sweep in %, (cell, sweep).
+
+    The mean of the 14 frames from onset over the mean of the 28 before it, less one.
+    """
+    total = np.concatenate([np.zeros((len(traces), 1)), np.cumsum(traces, axis=1, dtype=np.float64)], axis=1)
+    during = (total[:, onsets + 2 * SWEEP_FRAMES] - total[:, onsets]) / (2 * SWEEP_FRAMES)
+    before = (total[:, onsets] - total[:, onsets - 4 * SWEEP_FRAMES]) / (4 * SWEEP_FRAMES)
+    return np.asarray(100.0 * (during / before - 1.0))
 
 
 def expected_dff(cells: Cells, outputs: Array, kernel: Kernel, window: float = 0.5) -> tuple[Array, Array]:

@@ -1,8 +1,9 @@
 """The 118 natural scenes of the simulated observatory, cut from photographs that Python packages ship.
 
-The real scenes may not be passed on with the code. These have their form: 118 grey frames of 918 x 1174 pixels,
-each a crop of a photograph enlarged smoothly and stretched in contrast. They do not depend on a simulation's
-seed, as the real ones do not depend on the mouse, so any two simulated observatories show the same scenes.
+The real scenes may not be passed on with the code. These have their form: 118 grey frames of 918 x 1174
+pixels, each a crop of a photograph enlarged smoothly and stretched in contrast. They do not depend on a
+simulation's seed, as the real ones do not depend on the mouse: any two simulated observatories show the same
+scenes.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ def photographs() -> list[Photograph]:
         file = resources.files(package).joinpath(path)
         if not file.is_file():
             raise DataError(
-                f"The photograph {path} of the package {package} is missing, so the simulated scenes cannot be "
-                "made. Install the versions in requirements.txt (scikit-image 0.24, scikit-learn 1.7)."
+                f"The photograph {path} of the package {package} is missing, so the simulated scenes cannot "
+                "be made. Install the versions in requirements.txt (scikit-image 0.24, scikit-learn 1.7)."
             )
         with file.open("rb") as stream:
             found.append(Photograph(path.rpartition("/")[2], Image.open(stream).convert("L"), scenes))
@@ -123,7 +124,7 @@ def scene_set() -> SceneSet:
 
 
 def _crop(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Cut a random window of the frame's aspect ratio, a third to nine tenths of the photograph, maybe mirrored."""
+    """Cut a random window of the frame's shape, a third to nine tenths of the photograph, maybe mirrored."""
     width, height = photo.size
     aspect = SCENE_SHAPE[1] / SCENE_SHAPE[0]
     largest = min(float(height), width / aspect)
@@ -142,7 +143,7 @@ def _enlarge(crop: Image.Image) -> npt.NDArray[np.uint8]:
     stretched = np.clip((values - low) * (255.0 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
     frame = Image.fromarray(stretched).resize(SCENE_SHAPE[::-1], Image.Resampling.BICUBIC)
     pixels = np.asarray(frame, dtype=np.uint8)
-    return pixels // _GREY_STEP * _GREY_STEP + _GREY_STEP // 2
+    return np.asarray(pixels // _GREY_STEP * _GREY_STEP + _GREY_STEP // 2, dtype=np.uint8)
 
 
 def _view(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -1,9 +1,9 @@
 """A simulated Brain Observatory: genuine Allen-format files from documented model neurons.
 
-What the demo and the tests read in place of the real data, through the very code that reads those: manifests as
-the API serves them, and one NWB file a session. Every file says that it is simulated, and what each model cell
-does is saved beside (``ground_truth.npz``), so that an analysis can be asked whether it recovers it. The model is
-described in `alignment.brain._neuron_model` and `alignment.brain._recording`.
+What the demo and the tests read in place of the real data, through the very code that reads those: manifests
+as the API serves them, and one NWB file a session. Every file says that it is simulated, and what each model
+cell does is saved beside (``ground_truth.npz``), so that an analysis can be asked whether it recovers it. The
+model is described in `alignment.brain._neuron_model` and `alignment.brain._recording`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from alignment._validation import check_integer
 from alignment.brain import _allen_layout as layout
-from alignment.brain._allen_files import write_session
+from alignment.brain._allen_files import read_metrics, write_session
 from alignment.brain._allen_records import (
     CELLS_PER_SESSION,
     cell_record,
@@ -31,11 +31,19 @@ from alignment.brain._allen_records import (
 )
 from alignment.brain._donors import place_of
 from alignment.brain._neuron_model import Cells, draw_cells, gabor_filters, scene_outputs
-from alignment.brain._recording import Session, Traces, draw_session, draw_traces, expected_dff, kernel_of
+from alignment.brain._recording import (
+    Session,
+    Traces,
+    draw_session,
+    draw_traces,
+    expected_dff,
+    kernel_of,
+)
+from alignment.brain._resemblance import RELIABILITY_RANGE, resemblance
 from alignment.brain._scenes import SceneSet, scene_set
 from neural_alignment import DataError, InputError, __version__
 
-__all__ = ["GENERATOR", "ground_truth", "simulate_observatory"]
+__all__ = ["GENERATOR", "RELIABILITY_RANGE", "ground_truth", "resemblance", "simulate_observatory"]
 
 GENERATOR = 1  # rises whenever the same parameters would give other data
 TRUTH = "ground_truth.npz"
@@ -67,8 +75,8 @@ def simulate_observatory(
     trials : int
         Presentations of each of the 118 scenes and of the blank.
     sessions : int
-        Experiments, each of another mouse. The first six cover the six areas, the first thirteen the Cre lines,
-        the first twenty-two the genotypes.
+        Experiments, each of another mouse. The first six cover the six areas, the first thirteen the Cre
+        lines, the first twenty-two the genotypes.
     seed : int
         The same seed gives the same bytes. A session does not depend on how many there are.
     progress : callable, optional
@@ -77,7 +85,7 @@ def simulate_observatory(
     Returns
     -------
     pathlib.Path
-        The folder: AllenSDK's cache layout, ``ground_truth.npz`` and ``SIMULATED.json``, which is written last.
+        The folder: AllenSDK's cache layout, ``ground_truth.npz`` and, written last, ``SIMULATED.json``.
 
     Raises
     ------
@@ -91,8 +99,8 @@ def simulate_observatory(
     >>> import tempfile
     >>> folder = simulate_observatory(tempfile.mkdtemp(), cells=2, trials=2, sessions=1)
     >>> sorted(path.name for path in folder.iterdir())
-    ['SIMULATED.json', 'cell_specimens.json', 'experiment_containers.json', 'ground_truth.npz', 'manifest.json',
-     'ophys_experiment_data', 'ophys_experiments.json', 'stimulus_mappings.json']
+    ['SIMULATED.json', 'cell_specimens.json', 'experiment_containers.json', 'ground_truth.npz',
+     'manifest.json', 'ophys_experiment_data', 'ophys_experiments.json', 'stimulus_mappings.json']
     """
     owner = "simulate_observatory"
     parameters = {
@@ -109,8 +117,8 @@ def simulate_observatory(
         _write(target, parameters, progress or (lambda done, total, text: None))
     except OSError as error:
         raise DataError(
-            f"The simulated observatory could not be written to {target}: {error}. Free space or choose another "
-            "folder; the same command goes on where this one stopped."
+            f"The simulated observatory could not be written to {target}: {error}. Free space or choose "
+            "another folder; the same command goes on where this one stopped."
         ) from error
     return target
 
@@ -127,8 +135,8 @@ def ground_truth(folder: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     dict of arrays
         Over cells: ``cell_specimen_id``, ``experiment_id``, every parameter of
         `alignment.brain._neuron_model.Cells`, ``inhibitory``; ``filter`` (cell, 32, 32), the Gabor filter;
-        ``response`` (cell, 118), the noise-free mean dF/F over 0 to 0.5 s above the level without a stimulus, and
-        ``blank`` (cell,), the same for the blank.
+        ``response`` (cell, 118), the noise-free mean dF/F over 0 to 0.5 s above the level without a
+        stimulus, and ``blank`` (cell,), the same for the blank.
 
     Raises
     ------
@@ -161,8 +169,8 @@ def _begin(folder: Path, parameters: dict[str, Any]) -> bool:
             return not finished
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(
-            f"{folder} is not empty and holds no simulation. Give a new or empty folder, so that simulated and "
-            "other data never mix."
+            f"{folder} is not empty and holds no simulation. Give a new or empty folder, so that simulated "
+            "and other data never mix."
         )
     (folder / layout.NWB_FOLDER).mkdir(parents=True, exist_ok=True)
     layout.write_json(folder / _UNFINISHED, {"parameters": parameters})
@@ -193,9 +201,10 @@ def _write(folder: Path, parameters: dict[str, Any], progress: Progress) -> None
         place = place_of(number)
         who = identity(number, place)
         truth.append(_write_session(folder, number, parameters, scenes))
+        metrics = read_metrics(layout.nwb_path(folder, who.experiment), _BLOCK)
         records["containers"].append(container_record(who, place))
         records["experiments"].append(experiment_record(who, place))
-        records["cells"] += [cell_record(who, place, cell, {}) for cell in range(parameters["cells"])]
+        records["cells"] += [cell_record(who, place, cell, found) for cell, found in enumerate(metrics)]
         progress(number + 1, total, f"{place.genotype.cre_line} in {place.area}")
     joined = {name: np.concatenate([part[name] for part in truth]) for name in truth[0]}
     temporary = folder / f".{TRUTH}.{os.getpid()}.tmp.npz"
