@@ -168,3 +168,12 @@ def open_session(tmp_path: Path) -> Callable[[Any], Session]:
         return Observatory(tmp_path).session(small.experiment_id)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Observatory:
+    """A small simulated observatory, written once for all tests; read it, do not change it."""
+    from alignment.brain.simulated import simulate_observatory
+
+    folder = tmp_path_factory.mktemp("simulated") / "observatory"
+    return Observatory(simulate_observatory(folder, cells=12, trials=30, sessions=2, seed=0))

@@ -165,33 +165,26 @@ class TestList:
 class TestSimulated:
     """The simulated observatory through the same code as the real one."""
 
-    @pytest.fixture(scope="class")
-    def observatory(self, tmp_path_factory: pytest.TempPathFactory) -> Observatory:
-        from alignment.brain.simulated import simulate_observatory
-
-        folder = tmp_path_factory.mktemp("simulated") / "observatory"
-        return Observatory(simulate_observatory(folder, cells=3, trials=3, sessions=2, seed=1))
-
-    def test_catalogue_and_files_agree(self, observatory: Observatory, tmp_path: Path) -> None:
-        listed = observatory.list()
-        assert observatory.simulated
+    def test_catalogue_and_files_agree(self, simulated: Observatory, tmp_path: Path) -> None:
+        listed = simulated.list()
+        assert simulated.simulated
         assert len(listed) == 2
-        for source in (observatory.folder / "ophys_experiment_data").glob("*.nwb"):
+        for source in (simulated.folder / "ophys_experiment_data").glob("*.nwb"):
             shutil.copy(source, tmp_path)
         flat = Observatory(tmp_path)
         assert flat.simulated
         columns = [name for name in COLUMNS if name != "donor_id"]
         assert flat.list()[columns].equals(listed[columns])
 
-    def test_responses_say_simulated(self, observatory: Observatory) -> None:
+    def test_responses_say_simulated(self, simulated: Observatory) -> None:
         from alignment.brain import trial_responses
 
-        number = int(observatory.list()["experiment_id"][0])
-        found = trial_responses(observatory.session(number))
+        number = int(simulated.list()["experiment_id"][0])
+        found = trial_responses(simulated.session(number))
         assert found.attrs["simulated"] == 1
-        assert dict(found.sizes) == {"cell": 3, "scene": 118, "trial": 3}
+        assert dict(found.sizes) == {"cell": 12, "scene": 118, "trial": 30}
         assert np.isfinite(found["response"]).all()
-        assert observatory.session(number).scenes().shape == (118, 918, 1174)
+        assert simulated.session(number).scenes().shape == (118, 918, 1174)
 
 
 class TestSession:

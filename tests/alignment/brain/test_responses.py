@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from alignment.brain.joining import join_sessions
+from alignment.brain.observatory import Observatory
+from alignment.brain.quality import split_half_reliability
 from alignment.brain.responses import CELL_COORDINATES, trial_responses
 from neural_alignment import DataError, InputError
 
@@ -133,6 +136,53 @@ class TestValues:
         assert np.isnan(found["reliability_ns"]).all()
         assert found["p_ns"].dtype == np.float32
         assert "roi" not in found.coords
+
+
+class TestSimulatedTruth:
+    """Model cells whose noise-free responses are known."""
+
+    @pytest.fixture(scope="class")
+    def both(self, simulated: Observatory) -> tuple[xr.Dataset, dict[str, np.ndarray]]:
+        from alignment.brain.simulated import ground_truth
+
+        ids = simulated.list()["experiment_id"]
+        found = join_sessions([trial_responses(simulated.session(int(number))) for number in ids])
+        truth = ground_truth(simulated.folder)
+        assert found["cell_specimen_id"].values.tolist() == truth["cell_specimen_id"].tolist()
+        return found, truth
+
+    def test_means_follow_the_truth(self, both: tuple[xr.Dataset, dict[str, np.ndarray]]) -> None:
+        found, truth = both
+        means = found["response"].mean("trial").values
+        wanted = truth["response"]
+        pairs = zip(means, wanted, strict=True)
+        agreement = np.array([np.corrcoef(mean, expected)[0, 1] for mean, expected in pairs])
+        reliable = split_half_reliability(found) > 0.5
+        assert reliable.sum() >= 3
+        assert agreement[reliable].min() > 0.65
+        # The truth is the response above the level without a stimulus, which noise and drift move by little.
+        offset = np.median(means - wanted, axis=1)
+        assert np.abs(offset).max() < 0.15
+
+    def test_reliability_foretells_the_agreement(
+        self, both: tuple[xr.Dataset, dict[str, np.ndarray]]
+    ) -> None:
+        found, truth = both
+        reliability = split_half_reliability(found)
+        pairs = zip(found["response"].mean("trial").values, truth["response"], strict=True)
+        agreement = np.array([np.corrcoef(mean, expected)[0, 1] for mean, expected in pairs])
+        # The mean of all trials correlates with the truth by the square root of its reliability.
+        good = reliability > 0.4
+        np.testing.assert_allclose(agreement[good], np.sqrt(reliability[good]), atol=0.15)
+
+    def test_strong_responses_peak_after_the_onset(
+        self, both: tuple[xr.Dataset, dict[str, np.ndarray]]
+    ) -> None:
+        found, truth = both
+        best = truth["response"].argmax(axis=1)
+        strong = split_half_reliability(found) > 0.5
+        times = found["time_to_peak"].values[np.arange(len(best)), best][strong]
+        assert ((times >= 0.15) & (times <= 0.6)).all()
 
 
 class TestMissing:
