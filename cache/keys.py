@@ -78,7 +78,7 @@ def canonical_json(value: Any) -> str:
     >>> canonical_json({"b": (1, 2.0), "a": None})
     '{"a":null,"b":[1,2.0]}'
     """
-    return json.dumps(_plain(value, "params"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return json.dumps(_plain(value, ""), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def _plain(value: Any, place: str) -> Any:
@@ -96,8 +96,9 @@ def _plain(value: Any, place: str) -> Any:
     if isinstance(value, Mapping):
         for name in value:
             if not isinstance(name, str):
-                raise _no_form(name, f"a name in {place}", "Names must be text.")
-        return {str.__str__(name): _plain(item, f"{place}.{name}") for name, item in value.items()}
+                raise _no_form(name, f"a name in {place or 'the top'}", "Names must be text.")
+        inside = f"{place}." if place else ""
+        return {str.__str__(name): _plain(item, f"{inside}{name}") for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
     if _is_numpy_scalar(value):
@@ -124,7 +125,7 @@ def _no_form(value: Any, place: str, hint: str) -> InputError:
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     return InputError(
         "A key is made of text, numbers, booleans, None, lists and mappings of these. "
-        f"Got {kind} at {place}. {hint}"
+        f"Got {kind} at {place or 'the top'}. {hint}"
     )
 
 
