@@ -5,6 +5,8 @@ decided where they are made; neurons and units need the same kind, scaled alike.
 """
 
 from .ceiling import NoiseCeiling, noise_ceiling, normalise, spearman_brown
+from .claims import published_claims
+from .compare import GroupComparison, compare_groups
 from .groups import CELL_METRICS, METRICS, GroupScores, score_groups, score_layers
 from .inference import Interval, PairedTest, benjamini_hochberg, bootstrap, paired_permutation
 from .kde_iou import Densities, kde_densities, kde_iou
@@ -16,6 +18,7 @@ __all__ = [
     "CELL_METRICS",
     "METRICS",
     "Densities",
+    "GroupComparison",
     "GroupScores",
     "Interval",
     "NearestUnits",
@@ -24,6 +27,7 @@ __all__ = [
     "RdmTest",
     "benjamini_hochberg",
     "bootstrap",
+    "compare_groups",
     "compare_rdms",
     "kde_densities",
     "kde_iou",
@@ -33,6 +37,7 @@ __all__ = [
     "normalise",
     "paired_differences",
     "paired_permutation",
+    "published_claims",
     "rdm",
     "rdm_permutation_test",
     "rmse",

@@ -23,7 +23,7 @@ METRICS: Final = ("rmse_mean", "rmse_nearest", "kde_iou_population", "kde_iou_un
 CELL_METRICS: Final = ("rmse_mean", "rmse_nearest", "kde_iou_unit", "kde_iou_unit_best")
 """Those that every cell has a value of; the paired test can be made for them."""
 
-_UNIT_NODES = 512
+_UNIT_NODES = 1024
 _POPULATION_NODES = 1024
 
 

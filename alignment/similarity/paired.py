@@ -132,37 +132,43 @@ def _metrics(
     return chosen
 
 
+def score_cube(
+    table: pd.DataFrame, by: Sequence[str], names: Sequence[str], parameter: str, owner: str
+) -> tuple[pd.DataFrame, Array]:
+    """Return the comparisons of a table of cells' scores, and the scores as (comparison, cell, metric)."""
+    missing = [column for column in (*by, "cell", *names) if column not in table.columns]
+    if missing:
+        allowed = f"a table with the columns {', '.join((*by, 'cell', *names))}"
+        raise fail(parameter, owner, allowed, f"a table without {', '.join(missing)}")
+    indexed = table.set_index([*by, "cell"])[list(names)]
+    if indexed.index.has_duplicates:
+        hint = f"Name in 'by' what else tells rows apart; it is {tuple(by)}."
+        raise fail(parameter, owner, "a table with one row a comparison and cell", f"{len(table)} rows", hint)
+    keys = table[list(by)].drop_duplicates(ignore_index=True) if by else pd.DataFrame(index=range(1))
+    cells = np.unique(table["cell"].to_numpy())
+    if len(table) != len(keys) * len(cells) or not np.array_equal(cells, np.arange(len(cells))):
+        allowed = "a table with every cell, 0 to n − 1, in each comparison"
+        raise fail(
+            parameter, owner, allowed, f"{len(table)} rows, {len(keys)} comparisons, {len(cells)} cells"
+        )
+    order = keys.merge(pd.DataFrame({"cell": cells}), how="cross")
+    index = pd.MultiIndex.from_frame(order) if by else pd.Index(order["cell"])
+    scores = indexed.reindex(index).to_numpy(np.float64)
+    return keys, scores.reshape(len(keys), len(cells), len(names))
+
+
 def _aligned(
     baseline: pd.DataFrame, variant: pd.DataFrame, by: list[str], names: list[str], owner: str
 ) -> tuple[pd.DataFrame, Array, Array]:
     """Return the comparisons, and both tables' scores as (comparison, cell, metric) in one order."""
-    keyed = []
-    for table, name in ((baseline, "baseline"), (variant, "variant")):
-        missing = [column for column in (*by, "cell") if column not in table.columns]
-        if missing:
-            raise fail(
-                name, owner, f"a table with the columns {', '.join((*by, 'cell'))}", list(table.columns)
-            )
-        indexed = table.set_index([*by, "cell"])[names]
-        if indexed.index.has_duplicates:
-            hint = f"Name in 'by' what else tells rows apart; it is {tuple(by)}."
-            raise fail(name, owner, "a table with one row a comparison and cell", f"{len(table)} rows", hint)
-        keyed.append(indexed)
-    if len(keyed[0]) != len(keyed[1]) or not keyed[0].index.sort_values().equals(
-        keyed[1].index.sort_values()
-    ):
-        allowed = "a table over the same cells and comparisons as 'baseline'"
-        raise fail("variant", owner, allowed, f"{len(keyed[1])} rows beside {len(keyed[0])}, or other keys")
-    first = keyed[0].sort_index()
-    second = keyed[1].reindex(first.index)
-    cells = np.unique(baseline["cell"].to_numpy())
-    keys = first.reset_index()[by].drop_duplicates(ignore_index=True) if by else pd.DataFrame(index=range(1))
-    shape = (len(keys), len(cells), len(names))
-    if len(first) != shape[0] * shape[1] or not np.array_equal(cells, np.arange(len(cells))):
-        raise fail(
-            "baseline", owner, "a table with every cell, 0 to n − 1, in each comparison", f"{len(first)} rows"
-        )
-    return keys, first.to_numpy(np.float64).reshape(shape), second.to_numpy(np.float64).reshape(shape)
+    keys, first = score_cube(baseline, by, names, "baseline", owner)
+    theirs, second = score_cube(variant, by, names, "variant", owner)
+    order = keys.merge(theirs.assign(_row=np.arange(len(theirs))), how="left", on=by)["_row"] if by else None
+    same = len(keys) == len(theirs) and (order is None or not order.isna().any())
+    if not same or first.shape != second.shape:
+        allowed = f"a table over the same comparisons and {first.shape[1]} cells as 'baseline'"
+        raise fail("variant", owner, allowed, f"{len(theirs)} comparisons of {second.shape[1]} cells")
+    return keys, first, second if order is None else second[order.to_numpy(np.int64)]
 
 
 def _group(

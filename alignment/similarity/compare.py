@@ -1,0 +1,259 @@
+"""One group of cells against another: to whose representations a network comes closer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from alignment._validation import check_integer, check_name, fail
+
+from ._arrays import Array
+from ._cells import CELL_METRICS
+from .groups import check_groups, group_rng
+from .inference import as_extreme, benjamini_hochberg, donor_codes, interval_limits, resample
+from .paired import score_cube
+
+__all__ = ["LOWER_IS_CLOSER", "GroupComparison", "compare_groups"]
+
+LOWER_IS_CLOSER: Final = frozenset({"rmse_mean", "rmse_nearest"})
+"""Metrics of which a smaller value means more alike; of the others a larger one does."""
+
+_STATISTICS = ("a_value", "b_value", "difference", "ci_low", "ci_high", "p")
+
+
+@dataclass(frozen=True)
+class GroupComparison:
+    """Group a beside group b.
+
+    Attributes
+    ----------
+    a, b : str
+        The groups' names.
+    table : pandas.DataFrame
+        One row a comparison (columns of ``by``), layer and metric: ``a_value``, ``b_value``, ``difference``
+        (a − b), ``ci_low``, ``ci_high``, ``p``, ``q``, ``a_cells``, ``b_cells``, ``a_donors``, ``b_donors``,
+        ``permuted`` ("donors" or "cells") and ``note``.
+    parameters : dict
+        How layers were chosen, resamples, permutations, seed: for the provenance.
+    """
+
+    a: str
+    b: str
+    table: pd.DataFrame
+    parameters: dict[str, Any]
+
+
+def compare_groups(
+    cells: pd.DataFrame,
+    groups: Mapping[str, Any],
+    a: str,
+    b: str,
+    donors: Any = None,
+    *,
+    layer: str = "best",
+    selection: pd.DataFrame | None = None,
+    by: Sequence[str] = (),
+    metrics: Sequence[str] | None = None,
+    bootstraps: int = 1000,
+    permutations: int = 1000,
+    seed: int = 0,
+) -> GroupComparison:
+    """Compare two groups' scores: difference, bootstrap interval, permutation p, q.
+
+    Cells that both groups hold count for the smaller group alone ("Fezf2-1" against "excitatory" is Fezf2-1
+    against the other excitatory cells). Donors and then cells are resampled on each side. For p, which donors
+    belong to which group is permuted where each side has two donors or more and no donor has cells on both;
+    otherwise which cells.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        Cells' scores as :attr:`GroupScores.cells` holds them, with the columns ``layer``, ``cell``, those of
+        ``by``, and metrics.
+    groups : mapping of str to index array or boolean mask
+        The cells of each group, among which ``a`` and ``b`` are.
+    a, b : str
+        The groups to compare.
+    donors : (cell,) array, optional
+        Each cell's donor.
+    layer : str
+        ``"best"``: for each comparison and metric the layer that is closest to the cells of both groups
+        together in ``selection``. ``"all"``, or a layer's name.
+    selection : pandas.DataFrame, optional
+        The same cells' scores from the other half of the scenes; ``"best"`` needs it, since a layer chosen
+        and scored on the same scenes looks better than it is.
+    by : sequence of str
+        Columns whose values tell comparisons apart, such as ``("model", "layer_variant")``.
+    metrics : sequence of str, optional
+        Columns to compare; those of :data:`CELL_METRICS` that the table holds by default.
+    bootstraps, permutations, seed : int
+        Resamples (at least 100), permutations (at least 19), and the seed of both.
+
+    Returns
+    -------
+    GroupComparison
+        The table is one to print; q is over its rows of one metric.
+
+    Raises
+    ------
+    InputError
+        An unknown group or layer (the closest is named), a group without cells of its own, no ``selection``
+        for ``"best"``, or tables that do not fit each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scores = pd.DataFrame({"layer": "conv1", "cell": range(8), "rmse_mean": [0.1, 0.2] * 4})
+    >>> groups = {"Fezf2-1": [0, 2, 4], "Sst-1": [1, 3, 5]}
+    >>> found = compare_groups(scores, groups, "Fezf2-1", "Sst-1", layer="all")
+    >>> found.table[["a_value", "b_value", "difference", "a_cells", "permuted"]].round(3)
+       a_value  b_value  difference  a_cells permuted
+    0      0.1      0.2        -0.1        3    cells
+    """
+    owner = "compare_groups"
+    check_integer(bootstraps, "bootstraps", owner, low=100)
+    check_integer(permutations, "permutations", owner, low=19)
+    names = _metrics(cells, metrics, owner)
+    keys, cube = score_cube(cells, [*by, "layer"], names, "cells", owner)
+    members = check_groups(groups, cube.shape[1], owner)
+    codes = donor_codes(donors, cube.shape[1], owner)
+    sides, notes = _sides(members, a, b, cube, owner)
+    if layer == "best":
+        tests = _best(keys, names, selection, list(by), np.concatenate(sides), owner)
+    else:
+        if layer != "all":
+            check_name(layer, "layer", list(dict.fromkeys(keys["layer"])), "the 'layer' column")
+        rows = np.arange(len(keys)) if layer == "all" else np.flatnonzero(keys["layer"] == layer)
+        tests = [(int(row), metric) for row in rows for metric in range(len(names))]
+    at, metric_at = (np.array(part) for part in zip(*tests, strict=True))
+    scores = [cube[at][:, side, :][np.arange(len(at)), :, metric_at].T for side in sides]
+    sampled = [codes[side] for side in sides]
+    statistics, permuted = _statistics(scores, sampled, (a, b), bootstraps, permutations, seed)
+    table = keys.iloc[at].reset_index(drop=True).assign(metric=[names[m] for m in metric_at])
+    table = table.assign(**dict(zip(_STATISTICS, statistics, strict=True)))
+    by_metric = table.groupby("metric", sort=False)["p"]
+    table["q"] = by_metric.transform(lambda p: benjamini_hochberg(p.to_numpy()))
+    for name, side in zip("ab", sides, strict=True):
+        table[f"{name}_cells"], table[f"{name}_donors"] = len(side), len(np.unique(codes[side]))
+    notes += _donor_notes((a, b), sampled, donors is not None)
+    table = table.assign(permuted=permuted, note="; ".join(notes))
+    parameters = {
+        "layer": layer,
+        "selected_on": "other half of the scenes" if layer == "best" else None,
+        "bootstraps": bootstraps,
+        "permutations": permutations,
+        "seed": seed,
+    }
+    return GroupComparison(a, b, table, parameters)
+
+
+def _metrics(cells: pd.DataFrame, metrics: Sequence[str] | None, owner: str) -> list[str]:
+    chosen = [name for name in CELL_METRICS if name in cells.columns] if metrics is None else list(metrics)
+    if not chosen:
+        raise fail(
+            "metrics", owner, "columns of 'cells'", metrics, f"It holds {', '.join(map(str, cells.columns))}."
+        )
+    return chosen
+
+
+def _sides(
+    members: dict[str, Array], a: str, b: str, cube: Array, owner: str
+) -> tuple[list[Array], list[str]]:
+    """Return the cells of each side, none on both, and what a reader must know of them."""
+    for name in (a, b):
+        check_name(name, "group", list(members))
+    if a == b:
+        raise fail("b", owner, f"another group than 'a', {a!r}", b)
+    notes = []
+    known = np.isfinite(cube).all(axis=(0, 2))
+    sides = []
+    for name in (a, b):
+        side = members[name][known[members[name]]]
+        if len(side) < len(members[name]):
+            out = len(members[name]) - len(side)
+            notes.append(
+                f"{name}: {out} of {len(members[name])} cells left out, a score of theirs is missing"
+            )
+        sides.append(side)
+    shared = np.intersect1d(*sides)
+    if len(shared):
+        larger = int(len(sides[1]) >= len(sides[0]))
+        sides[larger] = np.setdiff1d(sides[larger], shared)
+        notes.append(f"{len(shared)} cells of both groups count for {(a, b)[1 - larger]} alone")
+    for name, side in zip((a, b), sides, strict=True):
+        if len(side) == 0:
+            raise fail(
+                "groups", owner, "two groups with at least one scored cell of their own", f"none in {name!r}"
+            )
+    return sides, notes
+
+
+def _best(
+    keys: pd.DataFrame,
+    names: list[str],
+    selection: pd.DataFrame | None,
+    by: list[str],
+    cells: Array,
+    owner: str,
+) -> list[tuple[int, int]]:
+    """Return (row of ``keys``, metric) of the layer closest to the cells in the other half of the scenes."""
+    if selection is None:
+        hint = "Score the same cells on the other half of the scenes, or name a layer, or layer='all'."
+        raise fail("selection", owner, "a table of cells' scores when layer='best'", None, hint)
+    theirs, cube = score_cube(selection, [*by, "layer"], names, "selection", owner)
+    columns = [*by, "layer"]
+    order = keys.merge(theirs.assign(_row=np.arange(len(theirs))), how="left", on=columns)["_row"]
+    if order.isna().any() or cells.max() >= cube.shape[1]:
+        allowed = "a table over the comparisons, layers and cells of 'cells'"
+        raise fail("selection", owner, allowed, f"{len(theirs)} comparisons of {cube.shape[1]} cells")
+    means = np.nanmean(cube[order.to_numpy(np.int64)][:, cells], axis=1)
+    signs = np.array([1.0 if name in LOWER_IS_CLOSER else -1.0 for name in names])
+    ranked = means * signs
+    families = keys.groupby(by, sort=False).indices.values() if by else [np.arange(len(keys))]
+    return [
+        (int(rows[np.argmin(ranked[rows, metric])]), metric)
+        for rows in families
+        for metric in range(len(names))
+    ]
+
+
+def _statistics(
+    scores: list[Array],
+    codes: list[Array],
+    names: tuple[str, str],
+    bootstraps: int,
+    permutations: int,
+    seed: int,
+) -> tuple[Array, str]:
+    """Return (statistic, test) and what was permuted; scores are (cell, test) a side."""
+    out = np.full((len(_STATISTICS), scores[0].shape[1]), np.nan)
+    out[0], out[1] = (side.mean(axis=0) for side in scores)
+    out[2] = out[0] - out[1]
+    own = [np.unique(side, return_inverse=True)[1].reshape(-1).astype(np.int64) for side in codes]
+    if min(len(side) for side in own) > 1:
+        draws = [
+            np.concatenate([shares @ side for shares in resample(code, bootstraps, group_rng(name, seed))])
+            for side, code, name in zip(scores, own, names, strict=True)
+        ]
+        independent = min(int(code.max()) + 1 if code.max() > 0 else len(code) for code in own)
+        out[3:5] = interval_limits(draws[0] - draws[1], independent)
+    apart = len(np.intersect1d(*codes)) == 0 and min(int(code.max()) for code in own) > 0
+    together = np.concatenate(scores)
+    blocks = np.unique(np.concatenate(codes), return_inverse=True)[1] if apart else np.arange(len(together))
+    in_a = len(np.unique(codes[0])) if apart else len(scores[0])
+    counts = np.zeros(out.shape[1])
+    rng = group_rng(" - ".join(names), seed)
+    height = max(1, 2**22 // len(together))
+    for begin in range(0, permutations, height):
+        shape = (min(height, permutations - begin), int(blocks.max()) + 1)
+        side_a = (rng.random(shape).argsort(axis=1) < in_a)[:, blocks].astype(np.float64)
+        size = side_a.sum(axis=1, keepdims=True)
+        sums = side_a @ together
+        null = sums / size - (together.sum(axis=0) - sums) / (len(together) - size)
+        counts += as_extreme(null, out[2], "two-sided")
+    out[5] = (counts + 1) / (permutations + 1)
+    return out, "donors" if apart else "cells"
