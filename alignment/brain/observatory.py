@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -203,22 +203,11 @@ class Observatory:
         DataError
             If the file of cell metrics is damaged.
         """
-        return self._metrics
-
-    @cached_property
-    def _metrics(self) -> pd.DataFrame | None:
         path = self.folder / CELLS_FILE
         if not path.is_file():
             return None
-        records = _read_records(path)
-        wanted = ("cell_specimen_id", *_CELL_METRICS)
-        rows = [{name: record[name] for name in wanted if name in record} for record in records]
-        table = pd.DataFrame(rows)
-        if rows and "cell_specimen_id" not in table:
-            raise DataError(
-                f"{path} has no cell_specimen_id: it is no table of cell metrics. Delete it and fetch again."
-            )
-        return table.drop_duplicates("cell_specimen_id").set_index("cell_specimen_id") if rows else None
+        status = path.stat()
+        return _cell_metrics(path.resolve(), status.st_mtime_ns, status.st_size)
 
     @cached_property
     def _files(self) -> dict[int, Path]:
@@ -435,10 +424,10 @@ def _reading(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def _read_records(path: Path) -> Records:
-    """Read one of the API's lists from its JSON file."""
+def _read_records(path: Path, keep: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Records:
+    """Read one of the API's lists from its JSON file, of each record only what `keep` returns."""
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
+        records = json.loads(path.read_text(encoding="utf-8"), object_hook=keep)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read as JSON: {error}. It is damaged or was cut short: delete it and fetch "
@@ -449,11 +438,30 @@ def _read_records(path: Path) -> Records:
         shown = repr(records)[:80]
         raise DataError(
             f"{path} must hold a list of records, but holds {shown}. An error of the server was stored in "
-            "its place, "
-            "or the file is of another kind: delete it and fetch the manifests again with 'nalign "
-            "observatory fetch'."
+            "its "
+            "place, or the file is of another kind: delete it and fetch the manifests again with "
+            "'nalign observatory fetch'."
         )
     return records
+
+
+@lru_cache(maxsize=2)
+def _cell_metrics(path: Path, changed: int, size: int) -> pd.DataFrame | None:
+    """Read the metrics once in a process: the real file has 63,000 records, each session needs a few.
+
+    The time and size of the file tell a new one from the one that was read.
+    """
+    del changed, size
+    wanted = ("cell_specimen_id", *_CELL_METRICS)
+    records = _read_records(path, lambda record: {name: record[name] for name in wanted if name in record})
+    if not records:
+        return None
+    table = pd.DataFrame(records)
+    if "cell_specimen_id" not in table:
+        raise DataError(
+            f"{path} has no cell_specimen_id: it is no table of cell metrics. Delete it and fetch again."
+        )
+    return table.drop_duplicates("cell_specimen_id").set_index("cell_specimen_id")
 
 
 def _row_of_file(path: Path) -> dict[str, Any]:

@@ -258,6 +258,17 @@ class TestSession:
         assert cells["p_ns"].notna().tolist() == [False, False, False, True, False]
         assert cells["reliability_ns"][3] == 0.4
 
+    def test_changed_metrics_are_read_anew(self, folder: Path) -> None:
+        path = folder / "cell_specimens.json"
+        assert Observatory(folder).cell_metrics() is None
+        for value in (0.25, 0.125):
+            path.write_text(json.dumps([{"cell_specimen_id": 5, "p_ns": value}]))
+            metrics = Observatory(folder).cell_metrics()
+            assert metrics is not None
+            assert metrics["p_ns"].to_dict() == {5: value}
+        path.write_text("[]")
+        assert Observatory(folder).cell_metrics() is None
+
     def test_metrics_of_another_kind(self, folder: Path) -> None:
         (folder / "cell_specimens.json").write_text('[{"id": 1}]')
         with pytest.raises(DataError, match="no cell_specimen_id"):
