@@ -1,0 +1,1 @@
+"""Ours beside the peers and the limit of the machine, in one run: ``python -m benchmarks``."""
