@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from alignment._validation import fail
 
-__all__ = ["Array", "as_array", "as_vectors", "check_finite", "check_same_length"]
+__all__ = ["Array", "as_array", "as_vectors", "check_device", "check_finite", "check_same_length"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -60,3 +60,16 @@ def check_same_length(first: Array, second: Array, names: tuple[str, str], owner
             second.shape[1],
             "Represent both on the same grid, or over the same scenes.",
         )
+
+
+def check_device(device: Any, owner: str) -> None:
+    """Refuse anything but "cpu" and a CUDA device that torch sees."""
+    good = isinstance(device, str) and (device == "cpu" or device.split(":")[0] == "cuda")
+    if good and device != "cpu":
+        import torch
+
+        number = device.partition(":")[2] or "0"
+        good = number.isdigit() and int(number) < torch.cuda.device_count()
+    if not good:
+        hint = "Run on 'cpu', or see `nalign doctor` for what torch sees."
+        raise fail("device", owner, "'cpu', or a CUDA device that torch sees", device, hint)

@@ -9,6 +9,8 @@ import pandas as pd
 
 from alignment._validation import check_number, fail
 
+from ._arrays import Array
+
 __all__ = ["published_claims"]
 
 _COLUMNS = ("group", "metric", "difference", "ci_low", "ci_high", "q")
@@ -86,7 +88,7 @@ def published_claims(
     return pd.concat(tables, ignore_index=True).assign(caution=caution)
 
 
-def _verdicts(rows: pd.DataFrame, rises: np.ndarray, level: float) -> np.ndarray:
+def _verdicts(rows: pd.DataFrame, rises: Array, level: float) -> Array:
     difference, low, high, q = (rows[name].to_numpy(float) for name in _COLUMNS[2:])
     testable = np.isfinite(difference) & np.isfinite(low) & np.isfinite(high) & np.isfinite(q)
     clear = testable & (q < level) & ((low > 0) | (high < 0))

@@ -179,17 +179,31 @@ def _sides(
                 f"{name}: {out} of {len(members[name])} cells left out, a score of theirs is missing"
             )
         sides.append(side)
-    shared = np.intersect1d(*sides)
+    shared = np.intersect1d(sides[0], sides[1])
     if len(shared):
         larger = int(len(sides[1]) >= len(sides[0]))
         sides[larger] = np.setdiff1d(sides[larger], shared)
         notes.append(f"{len(shared)} cells of both groups count for {(a, b)[1 - larger]} alone")
     for name, side in zip((a, b), sides, strict=True):
         if len(side) == 0:
-            raise fail(
-                "groups", owner, "two groups with at least one scored cell of their own", f"none in {name!r}"
-            )
+            allowed = "two groups with at least one scored cell of their own"
+            raise fail("groups", owner, allowed, f"none in {name!r}")
     return sides, notes
+
+
+def _donor_notes(names: tuple[str, str], codes: list[Array], donors_known: bool) -> list[str]:
+    notes = []
+    straddling = len(np.intersect1d(codes[0], codes[1])) if donors_known else 0
+    if straddling:
+        notes.append(
+            f"{straddling} donors have cells on both sides: the interval, which ignores that, is wide"
+        )
+    for name, side in zip(names, codes, strict=True):
+        if len(side) == 1:
+            notes.append(f"{name}: one cell, no interval")
+        elif len(np.unique(side)) == 1:
+            notes.append(f"{name}: one donor, only its cells are resampled")
+    return notes
 
 
 def _best(
@@ -210,10 +224,17 @@ def _best(
     if order.isna().any() or cells.max() >= cube.shape[1]:
         allowed = "a table over the comparisons, layers and cells of 'cells'"
         raise fail("selection", owner, allowed, f"{len(theirs)} comparisons of {cube.shape[1]} cells")
-    means = np.nanmean(cube[order.to_numpy(np.int64)][:, cells], axis=1)
+    theirs_scores = cube[order.to_numpy(np.int64)][:, cells]
+    known = np.isfinite(theirs_scores)
+    if not known.any(axis=1).all():
+        hint = "Those layers have no finite score of any cell."
+        raise fail("selection", owner, "a table with a score in every layer", "NaN throughout a layer", hint)
+    means = np.where(known, theirs_scores, 0.0).sum(axis=1) / known.sum(axis=1)
     signs = np.array([1.0 if name in LOWER_IS_CLOSER else -1.0 for name in names])
     ranked = means * signs
-    families = keys.groupby(by, sort=False).indices.values() if by else [np.arange(len(keys))]
+    families: list[Array] = [np.arange(len(keys))]
+    if by:
+        families = [np.asarray(rows) for rows in keys.groupby(by, sort=False).indices.values()]
     return [
         (int(rows[np.argmin(ranked[rows, metric])]), metric)
         for rows in families
@@ -241,7 +262,7 @@ def _statistics(
         ]
         independent = min(int(code.max()) + 1 if code.max() > 0 else len(code) for code in own)
         out[3:5] = interval_limits(draws[0] - draws[1], independent)
-    apart = len(np.intersect1d(*codes)) == 0 and min(int(code.max()) for code in own) > 0
+    apart = len(np.intersect1d(codes[0], codes[1])) == 0 and min(int(code.max()) for code in own) > 0
     together = np.concatenate(scores)
     blocks = np.unique(np.concatenate(codes), return_inverse=True)[1] if apart else np.arange(len(together))
     in_a = len(np.unique(codes[0])) if apart else len(scores[0])

@@ -11,7 +11,7 @@ import numpy as np
 from alignment._validation import check_integer, fail
 
 from . import _kernels
-from ._arrays import Array, as_array
+from ._arrays import Array, as_array, check_device
 
 __all__ = ["Densities", "kde_densities", "kde_iou", "scott_bandwidth"]
 
@@ -44,7 +44,7 @@ class Densities:
     iou: float
 
 
-def kde_iou(a: Any, b: Any, grid_size: int = 1024) -> float | Array:
+def kde_iou(a: Any, b: Any, grid_size: int = 1024, *, device: str = "cpu") -> float | Array:
     """Intersection over union of two samples' Gaussian kernel densities (Mice to Machines, KDE-IoU).
 
     Each sample's bandwidth follows Scott's rule, n^(-1/5) times its standard deviation. Both densities are
@@ -57,6 +57,8 @@ def kde_iou(a: Any, b: Any, grid_size: int = 1024) -> float | Array:
         Two samples, or p pairs of them.
     grid_size : int
         Nodes of the grid, at least 16. Pairs with a bandwidth too narrow for it get a finer one.
+    device : str
+        ``"cpu"`` (numpy), or ``"cuda"``, ``"cuda:1"`` ...: with torch.
 
     Returns
     -------
@@ -91,7 +93,8 @@ def kde_iou(a: Any, b: Any, grid_size: int = 1024) -> float | Array:
     if left.ndim != 2 or right.ndim != 2 or len(left) != len(right):
         allowed = f"a sample (m,) beside (n,), or (p, m) beside (p, n); 'a' has the shape {np.shape(a)}"
         raise fail("b", "kde_iou", allowed, np.shape(b))
-    iou = _iou(left, right, grid_size)
+    check_device(device, "kde_iou")
+    iou = _iou(left, right, grid_size, device)
     return float(iou[0]) if single else iou
 
 
@@ -199,8 +202,16 @@ class _Pairs:
         np.maximum(smooth, 0.0, out=smooth)
         return smooth[0], smooth[1]
 
+    def on_device(self, rows: slice, size: int, device: str) -> Array:
+        """Return some pairs' intersection over union, computed by torch."""
+        from ._torch import overlap_ratio
 
-def _iou(left: Array, right: Array, grid_size: int) -> Array:
+        low, step = self.low[rows], (self.high[rows] - self.low[rows]) / (size - 1)
+        widths = np.stack([self.left_width[rows], self.right_width[rows]]) / step
+        return overlap_ratio(self.left[rows], self.right[rows], low, step, widths, size, device)
+
+
+def _iou(left: Array, right: Array, grid_size: int, device: str) -> Array:
     if left.shape[1] == 0 or right.shape[1] == 0:
         return np.full(len(left), np.nan)
     first, second = _kernels.row_moments(left), _kernels.row_moments(right)
@@ -215,13 +226,17 @@ def _iou(left: Array, right: Array, grid_size: int) -> Array:
     for size in np.unique(sizes):
         chosen = np.flatnonzero(sizes == size)
         same = pairs.take(chosen)
-        for rows in _batches(len(chosen), int(size)):
-            result[smooth[chosen[rows]]] = _ratio(*same.masses(rows, int(size)))
+        for rows in _batches(len(chosen), int(size), _BATCH if device == "cpu" else 2**28):
+            if device == "cpu":
+                ratio = _ratio(*same.masses(rows, int(size)))
+            else:
+                ratio = same.on_device(rows, int(size), device)
+            result[smooth[chosen[rows]]] = ratio
     return result
 
 
-def _batches(count: int, size: int) -> Iterator[slice]:
-    rows = max(1, _BATCH // (8 * size))
+def _batches(count: int, size: int, numbers: int) -> Iterator[slice]:
+    rows = max(1, numbers // (8 * size))
     return (slice(start, start + rows) for start in range(0, count, rows))
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from alignment._validation import check_choice, check_integer
 
 from . import _kernels
-from ._arrays import Array, as_vectors, check_finite, check_same_length
+from ._arrays import Array, as_vectors, check_device, check_finite, check_same_length
+
+if TYPE_CHECKING:
+    from ._torch import TorchBlock
 
 __all__ = ["NearestUnits", "nearest_units", "rmse"]
 
@@ -70,7 +73,7 @@ def rmse(
     max_bytes : int
         Memory for one block of pairs; the matrix itself exists only with ``reduce=None``.
     device : str
-        ``"cpu"``, ``"cuda"`` (or ``"cuda:1"`` ...), or ``"auto"``: CUDA where there is one.
+        ``"cpu"`` (numpy), or ``"cuda"``, ``"cuda:1"`` ...: with torch, TF32 off.
 
     Returns
     -------
@@ -101,13 +104,13 @@ def rmse(
     if reduce is None:
         matrix = np.empty((len(left), len(right)), dtype=np.float32)
         for rows, columns, block in blocks:
-            matrix[rows, columns] = block
+            matrix[rows, columns] = block.values()
         return matrix
     if reduce == "mean":
-        return float(sum(block.sum(dtype=np.float64) for _, _, block in blocks) / (len(left) * len(right)))
+        return float(sum(block.row_sums().sum() for _, _, block in blocks) / (len(left) * len(right)))
     nearest = np.full(len(left), np.inf)
     for rows, _, block in blocks:
-        np.minimum(nearest[rows], block.min(axis=1), out=nearest[rows])
+        np.minimum(nearest[rows], block.row_minima()[0], out=nearest[rows])
     return float(nearest.mean())
 
 
@@ -159,9 +162,8 @@ def nearest_units(
     nearest = np.full(len(left), np.inf)
     unit = np.zeros(len(left), dtype=np.int64)
     for rows, columns, block in _blocks(left, right, precision, max_bytes, device, "nearest_units"):
-        total[rows] += block.sum(axis=1, dtype=np.float64)
-        best = block.argmin(axis=1)
-        value = block[np.arange(len(block)), best]
+        total[rows] += block.row_sums()
+        value, best = block.row_minima()
         better = value < nearest[rows]
         nearest[rows] = np.where(better, value, nearest[rows])
         unit[rows] = np.where(better, best + columns.start, unit[rows])
@@ -176,15 +178,40 @@ def _checked(neurons: Any, units: Any, owner: str) -> tuple[Array, Array]:
     return left, right
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Some rows and columns of the RMSE matrix, and its reductions."""
+
+    matrix: Array
+
+    def values(self) -> Array:
+        return self.matrix
+
+    def row_sums(self) -> Array:
+        sums: Array = self.matrix.sum(axis=1, dtype=np.float64)
+        return sums
+
+    def row_minima(self) -> tuple[Array, Array]:
+        best = self.matrix.argmin(axis=1)
+        return self.matrix[np.arange(len(best)), best], best
+
+
 def _blocks(
     left: Array, right: Array, precision: str, max_bytes: int, device: str, owner: str
-) -> Iterator[tuple[slice, slice, Array]]:
+) -> Iterator[tuple[slice, slice, _Block | TorchBlock]]:
     """Yield the RMSE matrix block by block: rows, columns, values."""
     check_choice(precision, "precision", owner, ("float32", "float64"))
     check_integer(max_bytes, "max_bytes", owner, low=2**16)
+    check_device(device, owner)
     height, width = _block_shape(len(left), len(right), max_bytes // np.dtype(precision).itemsize)
     centre = (left.mean(axis=0, dtype=np.float64) + right.mean(axis=0, dtype=np.float64)) / 2
     scale = _scale(left, right, centre)
+    if device != "cpu":
+        from ._torch import rmse_blocks
+
+        shape = (height, width)
+        yield from rmse_blocks(left, right, centre, scale, precision, shape, _CLOSE, device)
+        return
     for column in range(0, len(right), width):
         columns = slice(column, min(column + width, len(right)))
         b = _prepared(right[columns], centre, scale, precision)
@@ -192,9 +219,9 @@ def _blocks(
         for row in range(0, len(left), height):
             rows = slice(row, min(row + height, len(left)))
             a = _prepared(left[rows], centre, scale, precision)
-            block = a @ b.T
             norms = (_kernels.squared_norms(a), b_norms)
-            yield rows, columns, _finished(block, norms, left[rows], right[columns], centre, scale, precision)
+            block = _finished(a @ b.T, norms, left[rows], right[columns], centre, scale, precision)
+            yield rows, columns, _Block(block)
 
 
 def _block_shape(n: int, m: int, values: int) -> tuple[int, int]:
