@@ -1,5 +1,62 @@
-"""Single-source domain generalisation: domains, training, evaluation and the methods to compare with."""
+"""Single-source domain generalisation: domains, training, evaluation and the methods to compare with.
 
-from alignment.transfer.domains import Domain, check_domain, domain_files, list_domains, load_domain
+Importing this package does not import torch; each name is loaded when it is first used.
+"""
 
-__all__ = ["Domain", "check_domain", "domain_files", "list_domains", "load_domain"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alignment.transfer.corruptions import SHIFTS, apply_shift
+    from alignment.transfer.domains import Domain, check_domain, domain_files, list_domains, load_domain
+    from alignment.transfer.evaluation import Evaluation, evaluate, wilson_interval
+    from alignment.transfer.methods import METHODS, Batch, Method, create_method
+    from alignment.transfer.training import DivergenceError, TrainingResult, train
+
+_HOMES = {
+    "SHIFTS": "corruptions",
+    "apply_shift": "corruptions",
+    "Domain": "domains",
+    "check_domain": "domains",
+    "domain_files": "domains",
+    "list_domains": "domains",
+    "load_domain": "domains",
+    "Evaluation": "evaluation",
+    "evaluate": "evaluation",
+    "wilson_interval": "evaluation",
+    "METHODS": "methods",
+    "Batch": "methods",
+    "Method": "methods",
+    "create_method": "methods",
+    "DivergenceError": "training",
+    "TrainingResult": "training",
+    "train": "training",
+}
+
+__all__ = [
+    "METHODS",
+    "SHIFTS",
+    "Batch",
+    "DivergenceError",
+    "Domain",
+    "Evaluation",
+    "Method",
+    "TrainingResult",
+    "apply_shift",
+    "check_domain",
+    "create_method",
+    "domain_files",
+    "evaluate",
+    "list_domains",
+    "load_domain",
+    "train",
+    "wilson_interval",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,5 +1,4 @@
-"""Synthetic shifts: a domain seen rotated, scaled, occluded, blurred, inverted, at low contrast or with
-noise.
+"""Synthetic shifts: a domain rotated, scaled, occluded, blurred, inverted, at low contrast or with noise.
 
 Each shift is a pure function of the images, its strength and a seed, so a shifted domain is as fixed as the
 one that it is made from. Strengths are in units that a reader can picture and fit in a domain's name:
@@ -10,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from alignment._validation import check_choice, check_integer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 __all__ = ["SHIFTS", "Shift", "apply_shift"]
 
@@ -25,6 +26,8 @@ Images = npt.NDArray[np.uint8]
 
 
 def _rotation(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    import torch
+
     sign = torch.randint(0, 2, (len(images),), generator=generator) * 2.0 - 1.0
     angle = torch.deg2rad(sign * strength)
     zero = torch.zeros_like(angle)
@@ -36,6 +39,8 @@ def _rotation(images: Tensor, strength: float, generator: torch.Generator) -> Te
 
 
 def _scale(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    import torch
+
     del generator
     factor = 100.0 / strength
     matrix = torch.tensor([[factor, 0.0, 0.0], [0.0, factor, 0.0]]).expand(len(images), 2, 3)
@@ -43,6 +48,8 @@ def _scale(images: Tensor, strength: float, generator: torch.Generator) -> Tenso
 
 
 def _warp(images: Tensor, matrix: Tensor) -> Tensor:
+    from torch.nn import functional
+
     grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
     # Border padding continues the image's own background; zeros would draw a frame around a natural
     # photograph.
@@ -50,6 +57,8 @@ def _warp(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _occlusion(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    import torch
+
     n, _, height, width = images.shape
     side_y, side_x = (max(1, round(side * strength / 100)) for side in (height, width))
     top = torch.randint(0, height - side_y + 1, (n, 1), generator=generator)
@@ -61,6 +70,9 @@ def _occlusion(images: Tensor, strength: float, generator: torch.Generator) -> T
 
 
 def _blur(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    import torch
+    from torch.nn import functional
+
     del generator
     sigma = strength / 100 * images.shape[-1]
     radius = min(max(1, round(3 * sigma)), images.shape[-1] - 1, images.shape[-2] - 1)
@@ -84,6 +96,8 @@ def _contrast(images: Tensor, strength: float, generator: torch.Generator) -> Te
 
 
 def _noise(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    import torch
+
     return images + torch.randn(images.shape, generator=generator) * (255 * strength / 100)
 
 
@@ -155,6 +169,8 @@ def apply_shift(images: Images, shift: str, strength: int | None = None, seed: i
     >>> apply_shift(np.full((1, 3, 2, 2), 10, np.uint8), "inversion").max()
     245
     """
+    import torch
+
     check_choice(shift, "shift", "apply_shift", list(SHIFTS))
     kind = SHIFTS[shift]
     value = kind.default if strength is None else strength

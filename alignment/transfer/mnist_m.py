@@ -1,5 +1,4 @@
-"""MNIST-M by its definition: each digit is |digit − patch| per channel, the patch cut from a photograph at
-random.
+"""MNIST-M by its definition: |digit − patch| per channel, the patch cut from a photograph at random.
 
 Ganin & Lempitsky, *Unsupervised Domain Adaptation by Backpropagation* (ICML 2015), section 4: digits blended
 with patches of colour photographs of BSDS500. The same recipe over other photographs gives ``digits_m``.
