@@ -10,6 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from .data import ReportData
+from .findings import signed
+from .labels import label_points
 from .style import (
     MUTED,
     PAGE_WIDTH,
@@ -21,12 +23,12 @@ from .style import (
     variant_colour,
     variant_label,
 )
-from .views import model_scores, ordered_variants, transfer_summary
+from .views import lower_is_better, model_scores, ordered_variants, transfer_summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["alignment_and_transfer", "transfer_accuracy"]
+__all__ = ["alignment_and_transfer", "gain_against_gain", "transfer_accuracy"]
 
 _PANELS = 12
 _REAL = "real images, no neurons"
@@ -208,6 +210,92 @@ def alignment_and_transfer(data: ReportData, metric: str = "rmse_mean") -> Drawi
         for title, f in sides
     ]
     return Drawing("alignment_and_transfer", figure, caption, "; ".join(lines) + ".")
+
+
+def gain_against_gain(data: ReportData) -> Drawing | None:
+    """Draw, for every model, what NeuRN gains in transfer against what it gains in alignment.
+
+    Parameters
+    ----------
+    data : ReportData
+        Uses ``similarity`` and ``transfer``.
+
+    Returns
+    -------
+    Drawing or None
+        ``None`` with fewer than three models that have both, where no relation could show.
+    """
+    unseen = _unseen(data)
+    panels = []
+    for metric, label in (
+        ("rmse_mean", "fall of RMSE with NeuRN"),
+        ("kde_iou_population", "rise of KDE-IoU with NeuRN"),
+    ):
+        frame = _alignment(data, metric)
+        if unseen.empty or frame.empty:
+            continue
+        sign = -1.0 if lower_is_better(metric) else 1.0
+        gains = pd.DataFrame(
+            {
+                "alignment": sign * (frame["neurn"] - frame["baseline"]),
+                "transfer": unseen["neurn"] - unseen["baseline"],
+            }
+        ).dropna()
+        if len(gains) >= 3:
+            panels.append((label, gains))
+    if not panels:
+        return None
+    correlations = [gain_correlation(gains) for _, gains in panels]
+    with style():
+        figure = new_figure(
+            "Gain in transfer against gain in alignment",
+            3.5 * len(panels),
+            3.2,
+            mark="SIMULATED" if data.simulated else None,
+        )
+        panes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        for axes, (label, gains) in zip(panes, panels, strict=True):
+            axes.scatter(gains["alignment"], gains["transfer"], s=22, color=variant_colour("neurn"), zorder=3)
+            axes.axhline(0, color=MUTED, linewidth=0.7)
+            axes.axvline(0, color=MUTED, linewidth=0.7)
+            axes.margins(0.2)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+            axes.set_xlabel(label)
+            axes.grid(True)
+        panes[0].set_ylabel("gain in accuracy on\nunseen domains (points)")
+        figure.draw_without_rendering()
+        for axes, (_, gains) in zip(panes, panels, strict=True):
+            x, y = gains["alignment"].to_numpy(), gains["transfer"].to_numpy()
+            label_points(axes, x, y, [str(model) for model in gains.index])
+    said = "; ".join(
+        f"{label}: ρ = {signed(rho, 2)} [{signed(low, 2)}, {signed(high, 2)}]"
+        for (label, _), (rho, low, high) in zip(panels, correlations, strict=True)
+    )
+    caption = (
+        f"One point a model (n = {len(panels[0][1])}): accuracy gained on unseen domains (percentage "
+        "points, real images) "
+        f"against alignment gained, both means over layers or targets and seeds. Spearman correlation "
+        "with its 95 % "
+        f"interval (Fisher): {said}. With this few models only a very strong relation could be told from "
+        "none."
+    )
+    return Drawing("gain_against_gain", figure, caption, f"Scatter of gains by model; {said}.")
+
+
+def gain_correlation(gains: pd.DataFrame) -> tuple[float, float, float]:
+    """Return Spearman's ρ of two gains with a 95 % interval by Fisher's transformation.
+
+    The standard error is √(1.06 / (n − 3)) (Fieller, Hartley and Pearson 1957); with three models or with
+    equal gains nothing is known, and the interval is −1 to 1.
+    """
+    ranks = gains[["alignment", "transfer"]].rank()
+    constant = (ranks.nunique() < 2).any()
+    rho = 0.0 if constant else float(np.corrcoef(ranks.to_numpy().T)[0, 1])
+    if len(gains) <= 3 or constant:
+        return rho, -1.0, 1.0
+    centre = np.arctanh(np.clip(rho, -0.999999, 0.999999))
+    half = 1.959964 * np.sqrt(1.06 / (len(gains) - 3))
+    return rho, float(np.tanh(centre - half)), float(np.tanh(centre + half))
 
 
 def _alignment(data: ReportData, metric: str) -> pd.DataFrame:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from .blocks import Findings, Prose, Section, figure_block
 from .data import ReportData
-from .figures_transfer import alignment_and_transfer
+from .figures_transfer import alignment_and_transfer, gain_against_gain
 from .findings import key_findings
 from .sections_alignment import alignment_sections
-from .sections_data import cells_section, citation_section, provenance_section, quality_section
+from .sections_data import (
+    architecture_section,
+    cells_section,
+    citation_section,
+    provenance_section,
+    quality_section,
+)
 from .sections_transfer import published_section, transfer_section
 
 __all__ = ["build_sections"]
@@ -31,9 +37,14 @@ def build_sections(data: ReportData) -> list[Section]:
     glance = figure_block(
         alignment_and_transfer(data), "Nothing in this study was scored both without and with NeuRN."
     )
+    link = gain_against_gain(data)
     sections = [
         Section("findings", "Key findings", (first,)),
-        Section("glance", "Alignment beside domain transfer", (glance,)),
+        Section(
+            "glance",
+            "Alignment beside domain transfer",
+            (glance,) if link is None else (glance, figure_block(link, "")),
+        ),
     ]
     if data.has_neurons:
         sections += alignment_sections(data)
@@ -43,4 +54,5 @@ def build_sections(data: ReportData) -> list[Section]:
     sections += [transfer_section(data), published_section(data)]
     if data.has_neurons:
         sections += [cells_section(data), quality_section(data)]
+    sections.append(architecture_section(data))
     return [*sections, provenance_section(data), citation_section(data)]

@@ -12,8 +12,6 @@ import pytest
 import xarray as xr
 
 from reports import DensityPair, DomainImages, Examples, MapExample, ReportData
-from reports.blocks import Section
-from reports.sections import build_sections
 
 AREAS = ("VISp", "VISl", "VISal", "VISpm", "VISam", "VISrl")
 GENOTYPES = {
@@ -310,12 +308,6 @@ def make_report(seed: int = 0) -> ReportData:
 def report_data() -> ReportData:
     """One synthetic study, shared by tests that only read it."""
     return make_report()
-
-
-@pytest.fixture(scope="session")
-def report_sections(report_data: ReportData) -> list[Section]:
-    """Return the sections of the synthetic study, figures rendered once for all tests."""
-    return build_sections(report_data)
 
 
 @pytest.fixture(scope="session")

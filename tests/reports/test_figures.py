@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from scipy import stats
 
 from reports import Examples, ReportData
+from reports.figures_architectures import architecture_heatmap
 from reports.figures_examples import density_pairs, domain_images, example_maps
 from reports.figures_groups import neurn_scatter, rmse_violins
 from reports.figures_layers import layer_profile
@@ -22,7 +25,12 @@ from reports.figures_quality import (
     peak_against_time,
     reliability_by_area,
 )
-from reports.figures_transfer import alignment_and_transfer, transfer_accuracy
+from reports.figures_transfer import (
+    alignment_and_transfer,
+    gain_against_gain,
+    gain_correlation,
+    transfer_accuracy,
+)
 from reports.style import Drawing, to_svg
 from reports.views import group_scores, transfer_summary
 
@@ -36,12 +44,14 @@ FROM_NEURONS: dict[str, Callable[[ReportData], Made]] = {
     "densities": density_pairs,
     "maps": example_maps,
     "glance": alignment_and_transfer,
+    "gains": gain_against_gain,
     "peaks": peak_against_time,
     "reliability": reliability_by_area,
     "marginals": marginal_quantiles,
     "embedding": embedding_and_kept,
 }
 FROM_IMAGES: dict[str, Callable[[ReportData], Made]] = {
+    "architectures": architecture_heatmap,
     "transfer": transfer_accuracy,
     "domains": domain_images,
 }
@@ -90,7 +100,17 @@ def test_every_figure_is_told_with_its_n_and_the_same_bytes(
 @pytest.mark.parametrize("name", [*FROM_NEURONS, *FROM_IMAGES])
 def test_nothing_is_drawn_from_nothing(name: str, build_report: Callable[..., ReportData]) -> None:
     bare = dict.fromkeys(
-        ("similarity", "paired", "cell_scores", "cells", "transfer", "marginals", "embedding", "examples")
+        (
+            "similarity",
+            "paired",
+            "cell_scores",
+            "cells",
+            "transfer",
+            "marginals",
+            "embedding",
+            "examples",
+            "architectures",
+        )
     )
     make = (FROM_NEURONS | FROM_IMAGES)[name]
     assert drawings(make(build_report(**bare))) == []
@@ -102,6 +122,7 @@ def test_nothing_is_drawn_from_nothing(name: str, build_report: Callable[..., Re
         **empty,
         cells=build_report().table("cells").assign(peak=np.nan, reliability=np.nan),
         examples=Examples(),
+        architectures=None,
     )
     assert drawings(make(gone)) == []
 
@@ -234,3 +255,49 @@ def test_kept_cells_are_counted_in_the_bars(report_data: ReportData) -> None:
     heights = [patch.get_height() for patch in drawing.figure.axes[2].patches]
     assert sum(heights[-6:]) == len(kept)
     assert f"{len(kept):,} kept" in drawing.caption
+
+
+def test_the_heat_map_orders_alike_networks_together(report_data: ReportData) -> None:
+    rng = np.random.default_rng(1)
+    kinds = np.arange(12) % 3
+    features = 4 * np.eye(3)[kinds] @ rng.normal(size=(3, 30)) + rng.normal(size=(12, 30))
+    names = [f"{'abc'[kind]}{k}" for k, kind in enumerate(kinds)]
+    dims = ("model_a", "model_b")
+    made = xr.Dataset(
+        {"score": (dims, np.zeros((12, 12))), "correlation": (dims, np.corrcoef(features))},
+        coords={"model_a": names, "model_b": names},
+    )
+    drawing = architecture_heatmap(dataclasses.replace(report_data, architectures=made))
+    assert drawing is not None
+    order = [label.get_text()[0] for label in drawing.figure.axes[1].get_yticklabels()]
+    assert len([k for k in range(1, 12) if order[k] != order[k - 1]]) == 2
+    assert "n = 12 networks" in drawing.caption
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_or_two_networks_need_no_tree(n: int, report_data: ReportData) -> None:
+    assert report_data.architectures is not None
+    few = report_data.architectures.isel(model_a=slice(n), model_b=slice(n))
+    assert architecture_heatmap(dataclasses.replace(report_data, architectures=few)) is not None
+
+
+def test_the_correlation_of_gains_is_spearmans_with_fishers_interval() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=20)
+    gains = pd.DataFrame({"alignment": x, "transfer": x + rng.normal(size=20)})
+    rho, low, high = gain_correlation(gains)
+    assert rho == pytest.approx(stats.spearmanr(gains["alignment"], gains["transfer"])[0])
+    assert low < rho < high and np.arctanh(rho) - np.arctanh(low) == pytest.approx(
+        1.959964 * np.sqrt(1.06 / 17)
+    )
+
+
+@pytest.mark.parametrize("transfer", [[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
+def test_three_models_or_equal_gains_show_nothing(transfer: list[float]) -> None:
+    gains = pd.DataFrame({"alignment": [1.0, 2.0, 3.0], "transfer": transfer})
+    assert gain_correlation(gains)[1:] == (-1.0, 1.0)
+
+
+def test_two_models_draw_no_relation(build_report: Callable[..., ReportData]) -> None:
+    table = build_report().table("transfer")
+    assert gain_against_gain(build_report(transfer=table[table["model"] != "vgg11"])) is None

@@ -64,6 +64,14 @@ def test_every_row_has_a_cell_for_every_column(report_sections: list[Section]) -
         assert block.rows and {len(row) for row in block.rows} == {len(block.columns)}
 
 
+@pytest.fixture(scope="module")
+def report_sections(report_data: ReportData) -> list[Section]:
+    """Return the sections of the synthetic study, figures drawn but not rendered."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reports.blocks, "to_svg", lambda figure: b"<svg/>")
+        return build_sections(report_data)
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the rendering of figures, which other tests look at."""

@@ -1,0 +1,38 @@
+"""Every figure of a report in one place, for scripts and notebooks.
+
+Each function takes a :class:`reports.ReportData` (``compare_figure`` a table) and returns a
+:class:`reports.style.Drawing`, whose ``figure`` is a plain matplotlib figure; ``to_svg`` and ``to_png``
+render it.
+"""
+
+from __future__ import annotations
+
+from .figures_architectures import architecture_heatmap
+from .figures_compare import compare_figure
+from .figures_examples import density_pairs, domain_images, example_maps
+from .figures_groups import neurn_scatter, rmse_violins
+from .figures_layers import layer_profile
+from .figures_quality import embedding_and_kept, marginal_quantiles, peak_against_time, reliability_by_area
+from .figures_transfer import alignment_and_transfer, gain_against_gain, transfer_accuracy
+from .style import Drawing, to_png, to_svg
+
+__all__ = [
+    "Drawing",
+    "alignment_and_transfer",
+    "architecture_heatmap",
+    "compare_figure",
+    "density_pairs",
+    "domain_images",
+    "embedding_and_kept",
+    "example_maps",
+    "gain_against_gain",
+    "layer_profile",
+    "marginal_quantiles",
+    "neurn_scatter",
+    "peak_against_time",
+    "reliability_by_area",
+    "rmse_violins",
+    "to_png",
+    "to_svg",
+    "transfer_accuracy",
+]
