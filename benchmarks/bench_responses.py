@@ -1,4 +1,4 @@
-"""Trial responses beside AllenSDK's own analysis, their growth with cells, reliability and representations."""
+"""Trial responses beside AllenSDK's own analysis, growth with cells, reliability and representations."""
 
 from __future__ import annotations
 
@@ -39,15 +39,17 @@ def bench_trial_responses(bench: Bench) -> None:
     # One warming call is enough for what takes a quarter of a minute.
     bench.peer("AllenSDK NaturalScenes", allensdk, repeats=2, before=lambda: None)
     bench.limit("reading the traces", session.corrected_fluorescence)
-    bench.faster("mean_sweep_response", than="AllenSDK NaturalScenes", at_least=300)
-    bench.faster("dff", than="AllenSDK NaturalScenes", at_least=300)
+    # On the quick run's two cells opening the file is all that counts.
+    goal = None if bench.quick else 300
+    bench.faster("mean_sweep_response", than="AllenSDK NaturalScenes", at_least=goal)
+    bench.faster("dff", than="AllenSDK NaturalScenes", at_least=goal)
     bench.within("mean_sweep_response", of="reading the traces")
     allensdk()
     bench.value("largest relative difference", _difference(session, theirs[0]), at_most=1e-6)
 
 
 def bench_cells(bench: Bench) -> None:
-    """A large session: time and memory by the number of cells."""
+    """Large sessions: time and memory by the number of cells."""
     few, many = (20, 40) if bench.quick else (100, 400)
     trials = 3 if bench.quick else 50
     sessions = {count: _simulated(bench, count, trials) for count in (few, many)}
@@ -129,7 +131,7 @@ def _difference(session: Session, theirs: object) -> float:
 
 
 def _exact_means(scene: np.ndarray) -> np.ndarray:
-    """Area means over the 32 x 32 grid in float64: each pixel split so finely that patches divide it evenly."""
+    """Average over the 32 x 32 grid in float64, each pixel split so that patches divide it evenly."""
     rows = np.add.reduceat(np.repeat(scene.astype(np.float64), 16, axis=0), np.arange(32) * 459, axis=0) / 459
     both = np.add.reduceat(np.repeat(rows, 16, axis=1), np.arange(32) * 587, axis=1) / 587
     return both / 255
