@@ -1,0 +1,220 @@
+"""Look at everything a run needs and say how to mend what is missing (``nalign doctor``)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Check", "checks"]
+
+ROOM = 2e9  # bytes: the demo's store and report, with room to spare
+TIMEOUT = 4.0  # seconds to wait for the Allen API
+API = "http://api.brain-map.org"
+ALLENSDK = "allensdk.core.brain_observatory_cache"
+INSTALL = "Install the pinned packages: pip install -r requirements.txt (or 'make setup')."
+SHOWN = ("numpy", "pandas", "xarray", "zarr", "torch", "timm", "allensdk", "dask")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    name : str
+        What it is.
+    ok : bool
+        Whether a run can do with what was found. Being offline is fine: only fetching real recordings is
+        not possible.
+    found : str
+        What was found.
+    remedy : str
+        How to mend it; empty where nothing needs mending.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def checks(store: str | os.PathLike[str] | None = None, uri: str | None = None) -> list[Check]:
+    """Look at Python, the packages, torch, the PDF libraries, the store's disk and the Allen API.
+
+    Parameters
+    ----------
+    store : path, optional
+        The store that runs would use; by default as :class:`cache.Store`.
+    uri : str, optional
+        The Allen API to try; by default ``$NALIGN_ALLEN_URI`` or the public one.
+
+    Returns
+    -------
+    list of Check
+        In the order a person would mend them.
+    """
+    looks: list[tuple[str, Callable[[], Check]]] = [
+        ("Python", _python),
+        ("packages", _packages),
+        ("torch", _torch),
+        ("torchvision", _torchvision),
+        ("AllenSDK", _allensdk),
+        ("PDF", _pdf),
+        ("store", lambda: _store(store)),
+        ("Allen API", lambda: _api(uri or os.environ.get("NALIGN_ALLEN_URI") or API)),
+    ]
+    found = []
+    for name, look in looks:
+        try:
+            found.append(look())
+        except Exception as error:  # whatever is broken here must not hide what else is
+            found.append(Check(name, False, f"{type(error).__name__}: {error}", INSTALL))
+    return found
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    ok = sys.version_info[:2] == (3, 11)
+    remedy = (
+        ""
+        if ok
+        else "Make an environment with Python 3.11: AllenSDK's pinned packages have no other in common."
+    )
+    return Check("Python", ok, f"{version} at {sys.executable}", remedy)
+
+
+def _packages() -> Check:
+    from packaging.requirements import Requirement
+
+    wrong, versions = [], {}
+    for text in _requirements():
+        needed = Requirement(text)
+        if needed.marker is not None and not needed.marker.evaluate():
+            continue
+        try:
+            version = importlib.metadata.version(needed.name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{needed.name} is missing")
+            continue
+        versions[needed.name] = version
+        if not needed.specifier.contains(version, prereleases=True):
+            wrong.append(f"{needed.name} {version} is not {needed.specifier}")
+    if wrong:
+        return Check("packages", False, "; ".join(wrong), INSTALL)
+    shown = ", ".join(f"{name} {versions[name]}" for name in SHOWN if name in versions)
+    return Check("packages", True, f"{len(versions)} as needed: {shown}")
+
+
+def _requirements() -> list[str]:
+    """Return what the installed project asks for, or a checkout that was never installed."""
+    file = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    if file.is_file():
+        listed: list[str] = tomllib.loads(file.read_text(encoding="utf-8"))["project"]["dependencies"]
+        return listed
+    return [text for text in importlib.metadata.requires("neural-alignment") or [] if "extra ==" not in text]
+
+
+def _torch() -> Check:
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    seen = f"torch {torch.__version__}, {cores} CPU cores, {torch.get_num_threads()} threads"
+    if torch.cuda.is_available():
+        cards = []
+        for index in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(index)
+            cards.append(f"{card.name} ({card.total_memory / 2**30:.0f} GiB)")
+        return Check("torch", True, f"{seen}, {', '.join(cards)}")
+    if shutil.which("nvidia-smi") is not None and torch.version.cuda is None:
+        return Check(
+            "torch", True, f"{seen}; this machine has an NVIDIA driver, this torch is built without CUDA"
+        )
+    return Check("torch", True, f"{seen}, no GPU")
+
+
+def _torchvision() -> Check:
+    from alignment.models._libraries import torchvision_state
+
+    state = torchvision_state()
+    missing = "not installed" in state
+    return Check("torchvision", not missing, state, INSTALL if missing else "")
+
+
+def _allensdk() -> Check:
+    # Its import is what breaks: it needs pkg_resources, which newer setuptools lack, though 'pip check' is
+    # content.
+    module = importlib.import_module("allensdk.core.brain_observatory_cache")
+    where = Path(str(module.__file__)).parents[1]
+    return Check("AllenSDK", True, f"{importlib.metadata.version('allensdk')} imports ({where})")
+
+
+def _pdf() -> Check:
+    remedy = {
+        "Linux": "Install Pango and a font: apt install libpango-1.0-0 libpangoft2-1.0-0 fonts-dejavu-core "
+        "(Fedora: dnf install pango dejavu-sans-fonts; conda: conda install pango).",
+        "Darwin": "Install Pango: brew install pango (or conda install pango).",
+        "Windows": "Install Pango with MSYS2 (pacman -S mingw-w64-x86_64-pango) and set "
+        "WEASYPRINT_DLL_DIRECTORIES to its bin folder, or conda install pango.",
+    }.get(platform.system(), "Install Pango and a font package.")
+    if importlib.util.find_spec("weasyprint") is None:
+        return Check("PDF", False, "WeasyPrint is not installed", INSTALL)
+    try:
+        import weasyprint
+    except OSError as error:
+        return Check(
+            "PDF", False, f"WeasyPrint cannot load its libraries: {str(error).splitlines()[0]}", remedy
+        )
+    page: Any = weasyprint.HTML(string="<p>alignment</p>").write_pdf(uncompressed_pdf=True)
+    if b"/FontFile" not in page:
+        return Check("PDF", False, f"WeasyPrint {weasyprint.__version__} finds no font to write with", remedy)
+    return Check("PDF", True, f"WeasyPrint {weasyprint.__version__} draws pages with text")
+
+
+def _store(store: str | os.PathLike[str] | None) -> Check:
+    from cache import Store
+    from neural_alignment import NeuralAlignmentError
+
+    other = "Choose another place: --cache FOLDER or $NALIGN_CACHE."
+    try:
+        root = Store(store).root
+    except NeuralAlignmentError as error:
+        return Check("store", False, str(error), other)
+    standing = next(folder for folder in (root, *root.parents) if folder.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=standing, prefix=".nalign-doctor-"):
+            pass
+    except OSError as error:
+        return Check(
+            "store", False, f"{root} cannot be written: {error.strerror}", f"Mend its permissions. {other}"
+        )
+    free = shutil.disk_usage(standing).free
+    found = f"{root}, writable, {free / 1e9:.1f} GB free"
+    if free < ROOM:
+        remedy = f"Free at least {ROOM / 1e9:.0f} GB there ('nalign cache prune' helps). {other}"
+        return Check("store", False, found, remedy)
+    return Check("store", True, found)
+
+
+def _api(uri: str) -> Check:
+    import requests
+
+    url = f"{uri.rstrip('/')}/api/v2/data/query.json"
+    offline = "recordings that are here already and simulated ones need no network"
+    try:
+        answer = requests.get(url, params={"q": "model::Product,rma::options[num_rows$eq1]"}, timeout=TIMEOUT)
+    except requests.RequestException as error:
+        return Check("Allen API", True, f"{uri} is not reachable ({type(error).__name__}); {offline}")
+    if answer.status_code != 200:
+        return Check("Allen API", True, f"{uri} answers with status {answer.status_code}; {offline}")
+    return Check("Allen API", True, f"{uri} answers in {answer.elapsed.total_seconds():.1f} s")
