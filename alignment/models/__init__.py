@@ -1,4 +1,4 @@
-"""Networks as models of visual cortex: NeuRN, the zoo, per-layer activations and their comparison by architecture.
+"""Networks as models of visual cortex: NeuRN, the zoo, per-layer activations, architectures.
 
 Importing this package imports neither torch nor timm; each name is loaded when it is first used.
 """

@@ -1,4 +1,4 @@
-"""How each entry of the zoo becomes a module: timm, torchvision or a function, in its small-image form or narrowed."""
+"""How each entry of the zoo becomes a module: timm's, torchvision's or a function's, small or narrowed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from neural_alignment import DataError, InputError, closest
 __all__ = ["build_network"]
 
 
-def build_network(record: Entry, num_classes: int, image_size: int, width: float, pretrained: str) -> nn.Module:
+def build_network(
+    record: Entry, num_classes: int, image_size: int, width: float, pretrained: str
+) -> nn.Module:
     """Build the bare network of a record; ``pretrained`` is the name of timm's weights, or empty."""
     small = image_size < record.small_size
     kind, _, target = record.source.partition(":")
@@ -42,16 +44,21 @@ def _timm(
     if pretrained and options.keys() & {"channels", "embed_dim", "patch_size", "cfg"}:
         raise InputError(f"The pretrained weights of {record.name} fit its full width and patch size only.")
     if pretrained and small:
-        raise InputError(f"The pretrained weights of {record.name} do not fit its small form; use a larger image_size.")
+        raise InputError(
+            f"The pretrained weights of {record.name} do not fit its small form; use a larger image_size."
+        )
     if base.startswith("vgg") and width != 1.0:
         return _small_vgg(_vgg(options.pop("cfg"), num_classes), num_classes, width, small)
     try:
-        net = timm.create_model(pretrained or target, pretrained=bool(pretrained), num_classes=num_classes, **options)
+        net = timm.create_model(
+            pretrained or target, pretrained=bool(pretrained), num_classes=num_classes, **options
+        )
     except (OSError, RuntimeError, ValueError) as error:
         if not pretrained:
             raise InputError(f"timm could not build {target!r}: {_first_line(error)}.") from error
         raise DataError(
-            f"timm's weights {pretrained!r} could not be fetched ({_first_line(error)}). They need a network connection "
+            f"timm's weights {pretrained!r} could not be fetched ({_first_line(error)}). They need a "
+            "network connection "
             "the first time; without one, give a .safetensors file of them as weights."
         ) from error
     net = cast(nn.Module, net)
@@ -82,7 +89,8 @@ def _narrowed(record: Entry, base: str, width: float, image_size: int) -> dict[s
     if base.startswith("vgg"):
         plan = _libraries.timm("models.vgg").cfgs[base]
         return {"cfg": [v if v == "M" else _scaled(v, width) for v in plan]}
-    # timm takes the stem's channels only for its deep stem; the plain one is put back in its place afterwards.
+    # timm takes the stem's channels only for its deep stem; the plain one is put back in its place
+    # afterwards.
     stem = {"stem_type": "deep", "stem_width": _scaled(64, width) // 2}
     return {"channels": tuple(_scaled(c, width) for c in (64, 128, 256, 512)), **stem}
 
@@ -109,8 +117,10 @@ def _small_vgg(net: nn.Module, num_classes: int, width: float, small: bool) -> n
     kernel = 1 if small else 7
     before = cast(int, net.num_features)
     net.pre_logits = models.ConvMlp(before, hidden, kernel, drop_rate=cast(float, net.drop_rate))
-    net.head = models.ClassifierHead(hidden, num_classes, pool_type="avg", drop_rate=cast(float, net.drop_rate))
-    net.head_hidden_size = hidden
+    net.head = models.ClassifierHead(
+        hidden, num_classes, pool_type="avg", drop_rate=cast(float, net.drop_rate)
+    )
+    setattr(net, "head_hidden_size", hidden)  # noqa: B010 (a plain number, which nn.Module is not typed to take)
     cast(Callable[[], None], net._initialize_weights)()
     return net
 
@@ -135,7 +145,8 @@ def _function(
         build = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise InputError(
-            f"The model {record.source!r} cannot be found: {error}. Write 'module.path:function' of a module that "
+            f"The model {record.source!r} cannot be found: {error}. Write 'module.path:function' of a "
+            "module that "
             "Python can import."
         ) from error
     if not callable(build):
@@ -146,7 +157,9 @@ def _function(
         raise _no_width(record, width)
     net = build(**{key: value for key, value in offered.items() if key in accepted})
     if not isinstance(net, nn.Module):
-        raise InputError(f"The model {record.source!r} must return a torch module. It gave {type(net).__name__}.")
+        raise InputError(
+            f"The model {record.source!r} must return a torch module. It gave {type(net).__name__}."
+        )
     return net
 
 
@@ -158,7 +171,8 @@ def _scaled(channels: int, width: float) -> int:
 
 def _no_width(record: Entry, width: float) -> InputError:
     return InputError(
-        f"The 'width' parameter of create_model cannot be applied to {record.name}. Got {width} instead of 1.0: "
+        f"The 'width' parameter of create_model cannot be applied to {record.name}. Got {width} instead of "
+        "1.0: "
         "narrow one of resnet18, vgg11, vit_tiny or small_cnn, or leave width out."
     )
 

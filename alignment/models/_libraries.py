@@ -1,11 +1,12 @@
 """The one door to timm and torchvision, with the step that lets them stand beside a CPU-only torch.
 
-The wheel of torchvision that plain ``pip install`` finds is built for a CUDA torch. Beside a CPU-only torch its
-compiled operators cannot be loaded, and because torchvision describes two of them at import, ``import torchvision``
-(and with it ``import timm``) fails with *operator torchvision::nms does not exist*. Nothing here needs those
-operators, which belong to object detection: declaring their names is enough for everything else to work, and calling
-one still raises a clear error. The step must run before the first import in every process, Dask workers included,
-which is why every import of the two libraries in this project goes through this module.
+The wheel of torchvision that plain ``pip install`` finds is built for a CUDA torch. Beside a CPU-only torch
+its compiled operators cannot be loaded, and because torchvision describes two of them at import, ``import
+torchvision`` (and with it ``import timm``) fails with *operator torchvision::nms does not exist*. Nothing
+here needs those operators, which belong to object detection: declaring their names is enough for everything
+else to work, and calling one still raises a clear error. The step must run before the first import in every
+process, Dask workers included, which is why every import of the two libraries in this project goes through
+this module.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def prepare_torchvision() -> str:
     -------
     str
         ``"cuda"`` (a CUDA torch: nothing to do), ``"loaded"`` (its operators load beside this CPU torch),
-        ``"declared"`` (they do not; their names are declared) or ``"missing"`` (torchvision is not installed).
+        ``"declared"`` (they do not; their names are declared) or ``"missing"`` (torchvision is not
+        installed).
     """
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
@@ -48,14 +50,14 @@ def prepare_torchvision() -> str:
         return "cuda"
     for library in sorted(Path(spec.origin).parent.glob("_C*.*")):
         try:
-            torch.ops.load_library(str(library))
+            torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
         except OSError:
             continue
         return "loaded"
-    fragment = torch.library.Library("torchvision", "FRAGMENT")
+    fragment = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name, schema in _SCHEMAS.items():
         if not hasattr(torch.ops.torchvision, name):
-            fragment.define(schema)
+            fragment.define(schema)  # type: ignore[no-untyped-call]
     _kept.append(fragment)
     return "declared"
 

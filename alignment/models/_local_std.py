@@ -1,4 +1,4 @@
-"""Local standard deviation of images: the eager reference, and the choice of a kernel that does the same faster."""
+"""Local standard deviation of images: the eager reference, and the choice of a faster kernel."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ __all__ = ["BORDERS", "border_index", "local_std", "local_std_eager"]
 
 BORDERS = ("reflect", "replicate", "zeros")
 
-# Below this share of n·Σx² the difference n·Σx² − (Σx)² is rounding: float64 keeps 2⁻⁵³ of each of the few hundred
-# sums, so anything smaller cannot be told from a flat patch. It corresponds to σ of about 1e-7 of the grey level
-# itself, one unit in the last place of a float32 pixel, and is what makes flat patches exactly zero.
+# Below this share of n·Σx² the difference n·Σx² − (Σx)² is rounding: float64 keeps 2⁻⁵³ of each of the few
+# hundred sums, so anything smaller cannot be told from a flat patch. It corresponds to σ of about 1e-7 of the
+# grey level itself, one unit in the last place of a float32 pixel, and is what makes flat patches exactly
+# zero.
 FLAT = 64 * 2.0**-53
 
 
 def local_std(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
-    """Population standard deviation of the k×k patch around each pixel, per channel, stride 1.
+    """Compute the population standard deviation of the k×k patch around each pixel, per channel.
 
     Parameters
     ----------
     image : Tensor, (B, C, H, W)
-        Floating point. float64 gives float64; every other type is measured in float64 or exact float32 pixels and
-        returned as float32.
+        Floating point. float64 gives float64; every other type is measured in float64 or exact float32 pixels
+        and returned as float32.
     k : int
         Side of the patch, odd.
     border : {"reflect", "replicate", "zeros"}
-        What stands outside of the image. ``reflect`` mirrors about the edge pixel, as often as a patch larger than
-        the image needs (``numpy.pad``'s rule; ``torch.nn.functional.pad`` refuses those).
+        What stands outside of the image. ``reflect`` mirrors about the edge pixel, as often as a patch larger
+        than the image needs (``numpy.pad``'s rule; ``torch.nn.functional.pad`` refuses those).
 
     Returns
     -------
@@ -54,10 +55,11 @@ def local_std(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
 
 
 def local_std_eager(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
-    """Compute :func:`local_std` with torch's own operators: differentiable, traceable, on any device with float64.
+    """Compute :func:`local_std` with torch's own operators: differentiable and traceable.
 
-    The sums are separable and in float64. float32 would lose the variance of a patch that is bright and nearly flat,
-    where E[x²] and E[x]² agree in all but their last digits; there float64 still holds seven digits of σ.
+    The sums are separable and in float64. float32 would lose the variance of a patch that is bright and
+    nearly flat, where E[x²] and E[x]² agree in all but their last digits; there float64 still holds seven
+    digits of σ.
     """
     wide = image.double()
     padded = _pad(wide, k // 2, border)
@@ -65,7 +67,8 @@ def local_std_eager(image: Tensor, k: int = 3, border: str = "reflect") -> Tenso
     squares = _box_sum(padded * padded, k)
     count = k * k
     scaled = count * squares - total * total
-    # Two `where`s: the root's slope at zero is infinite, and infinity times zero would put NaN into the gradient.
+    # Two `where`s: the root's slope at zero is infinite, and infinity times zero would put NaN into the
+    # gradient.
     flat = scaled <= FLAT * count * squares
     sigma = torch.where(flat, 0.0, torch.where(flat, 1.0, scaled).sqrt() / count)
     return sigma.to(image.dtype)
@@ -117,7 +120,7 @@ def _needs_eager(image: Tensor) -> bool:
         image.dtype == torch.float64
         or (image.requires_grad and torch.is_grad_enabled())
         or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch._C._get_tracing_state() is not None
         or type(image) is not Tensor
         or torch._C._functorch.maybe_current_level() is not None
     )

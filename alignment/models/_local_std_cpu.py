@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -18,8 +19,8 @@ __all__ = ["local_std_cpu"]
 
 Kernel = Callable[[Any, Any, Any, Any], None]
 
-# Pixels of a strip: three float64 rows of buffers of it fit the first-level cache of every processor of the last
-# ten years, and it is long enough for the loops over it to run at full width.
+# Pixels of a strip: three float64 rows of buffers of it fit the first-level cache of every processor of the
+# last ten years, and it is long enough for the loops over it to run at full width.
 _STRIP = 1024
 # Below this a second thread costs more than it saves.
 _PIXELS_PER_THREAD = 2_000_000
@@ -40,7 +41,7 @@ def local_std_cpu(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
         return sigma
     cuts = np.linspace(0, len(source), threads + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
-        parts = zip(cuts[:-1], cuts[1:], strict=True)
+        parts = pairwise(cuts)
         for done in [pool.submit(kernel, source[a:b], target[a:b], rows, columns) for a, b in parts]:
             done.result()
     return sigma
@@ -48,13 +49,13 @@ def local_std_cpu(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
 
 @functools.cache
 def _kernel(k: int) -> Kernel:
-    """Compile the pass for one patch size, so that the sums over a patch unroll; kept on disk between processes."""
+    """Compile the pass for one patch size, so that its sums unroll; kept on disk between processes."""
     pad, count, strip = k // 2, k * k, _STRIP
     inverse, flat = np.float32(1.0 / count), count * FLAT
     one, taps = np.uintp(1), np.uintp(k)
 
-    # No fast-math: a NaN must come out as NaN. nogil: threads share the planes, without numba's own thread pool,
-    # which neither survives a fork nor two callers at once.
+    # No fast-math: a NaN must come out as NaN. nogil: threads share the planes, without numba's own thread
+    # pool, which neither survives a fork nor two callers at once.
     @numba.njit(nogil=True, cache=True, error_model="numpy")
     def local_std_planes(source, target, rows, columns):  # type: ignore[no-untyped-def]
         planes, height, width = source.shape
@@ -81,10 +82,10 @@ def _kernel(k: int) -> Kernel:
                         left, right = columns[c], columns[wide - 1 - c]
                         padded[start + c] = row[left] if left >= 0 else 0.0
                         padded[start + wide - 1 - c] = row[right] if right >= 0 else 0.0
-                # Vertical, then horizontal sums, over the strip as one line; the 2·pad sums that straddle a line's
-                # end are wasted, which costs less than starting the loops anew for every line.
-                # Unsigned indices, because a signed one might count from the end, and asking that of every pixel
-                # keeps the loops from being vectorised.
+                # Vertical, then horizontal sums, over the strip as one line; the 2·pad sums that straddle a
+                # line's end are wasted, which costs less than starting the loops anew for every line.
+                # Unsigned indices, because a signed one might count from the end, and asking that of every
+                # pixel keeps the loops from being vectorised.
                 step = np.uintp(wide)
                 for i in range(np.uintp(deep * wide)):
                     x = np.float64(padded[i])

@@ -36,8 +36,10 @@ class MapStore:
         free = shutil.disk_usage(home).free
         if needed > 0.95 * free:
             raise DataError(
-                f"The full maps of {len(shapes)} layers on {scenes} scenes take {needed / 1e9:.1f} GB, and {home} has "
-                f"{free / 1e9:.1f} GB free. Choose fewer layers, or leave save_maps out: the results hold the means."
+                f"The full maps of {len(shapes)} layers on {scenes} scenes take {needed / 1e9:.1f} GB, and "
+                f"{home} has "
+                f"{free / 1e9:.1f} GB free. Choose fewer layers, or leave save_maps out: the results hold "
+                "the means."
             )
         import zarr
 

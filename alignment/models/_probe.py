@@ -20,12 +20,14 @@ __all__ = ["AUTO_LAYERS", "Call", "Layout", "choose", "fold", "hooked", "layout_
 # How many layers "auto" takes.
 AUTO_LAYERS = 12
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+# timm joins a normalisation with its nonlinearity in subclasses of these.
+_NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 _REGISTERS = (0, 1, 2, 3, 5, 9)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a layer's output holds its units: ``maps`` (B, C, H, W), ``maps_last`` (B, H, W, C) or ``tokens`` (B, N, C)."""
+    """How an output holds its units: ``maps`` (B, C, H, W), ``maps_last`` (B, H, W, C), ``tokens`` (B, N, C)."""
 
     kind: str
     units: int
@@ -38,8 +40,8 @@ class Layout:
 class Call:
     """One run of one module in a forward pass.
 
-    ``name`` is the module's, with ``#2``, ``#3``, ... for its later runs in the same pass. ``layout`` is None where
-    the output has no spatial or token shape; ``shape`` is then what it has.
+    ``name`` is the module's, with ``#2``, ``#3``, ... for its later runs in the same pass. ``layout`` is None
+    where the output has no spatial or token shape; ``shape`` is then what it has.
     """
 
     name: str
@@ -58,7 +60,8 @@ class TokenGrid:
         patches = getattr(net, "patch_embed", None)
         grid = getattr(patches, "grid_size", None)
         self.grid = (int(grid[0]), int(grid[1])) if grid is not None and len(grid) == 2 else None
-        # A transformer's 4-D outputs other than its patch maps are attention's: heads and tokens, not units in space.
+        # A transformer's 4-D outputs other than its patch maps are attention's: heads and tokens, not units
+        # in space.
         self.tokens_only = self.grid is not None and hasattr(net, "pos_embed") and hasattr(net, "cls_token")
         self.channels_last = "NHWC" in str(getattr(net, "output_fmt", ""))
         self.square = image[-2] == image[-1]
@@ -103,7 +106,7 @@ def _token_grid(tokens: int, hints: TokenGrid) -> tuple[int, int, int] | None:
 
 
 def fold(output: Tensor, layout: Layout) -> Tensor:
-    """View a layer's output as maps (B, C, H, W); class and register tokens, which have no place, are dropped."""
+    """View an output as maps (B, C, H, W), without class and register tokens, which have no place."""
     if layout.kind == "maps":
         return output
     if layout.kind == "maps_last":
@@ -161,7 +164,7 @@ def probe(model: nn.Module, net: nn.Module, image: Tensor) -> list[Call]:
                 name.partition("#")[0],
                 layout_of(shape, image.shape[0], hints) if output.is_floating_point() else None,
                 shape,
-                next(module.children(), None) is None,
+                is_leaf(module),
                 _is_activation(module),
                 output.numel() // max(1, shape[0]) if shape else 1,
             )
@@ -185,7 +188,8 @@ def choose(
     wanted = [layers] if isinstance(layers, str) else list(layers)
     if not wanted or not all(isinstance(item, str) and item for item in wanted):
         raise InputError(
-            "The 'layers' parameter of extract_activations must be 'auto', 'blocks', 'all', a module's name, a glob, or "
+            "The 'layers' parameter of extract_activations must be 'auto', 'blocks', 'all', a module's "
+            "name, a glob, or "
             f"a list of these. Got {layers!r} instead."
         )
     chosen: set[str] = set()
@@ -196,14 +200,17 @@ def choose(
         elif any(sign in item for sign in "*?["):
             found = [c for c in calls if fnmatch.fnmatchcase(c.name, item)]
             if not found:
-                raise InputError(f"No layer that runs matches {item!r}. Layers are named like {_some(calls)}.")
+                raise InputError(
+                    f"No layer that runs matches {item!r}. Layers are named like {_some(calls)}."
+                )
         else:
             found = _named(net, calls, item)
         chosen.update(c.name for c in found if c.layout is not None)
         skipped.update({c.name: _why(c) for c in found if c.layout is None})
     if not chosen:
         raise InputError(
-            f"None of the layers that {layers!r} asks for has a spatial or token shape. Layers that do are named like "
+            f"None of the layers that {layers!r} asks for has a spatial or token shape. Layers that do are "
+            "named like "
             f"{_some([c for c in calls if c.layout is not None])}."
         )
     return [c for c in calls if c.name in chosen], skipped
@@ -220,13 +227,15 @@ def _named(net: nn.Module, calls: list[Call], name: str) -> list[Call]:
         if runs:
             raise InputError(f"The layer {module!r} runs {runs} times in a pass; there is no {name!r}.")
         raise InputError(
-            f"The layer {name!r} never ran: the network's forward does not call it with images. Choose one like "
+            f"The layer {name!r} never ran: the network's forward does not call it with images. Choose one "
+            "like "
             f"{_some(calls)}."
         )
     for call in found:
         if call.layout is None:
             raise InputError(
-                f"The layer {call.name!r} {_why(call)}, so that its units have no maps. Choose an earlier one, like "
+                f"The layer {call.name!r} {_why(call)}, so that its units have no maps. Choose an earlier "
+                "one, like "
                 f"{_some([c for c in calls if c.layout is not None][-3:])}."
             )
     return found
@@ -242,20 +251,27 @@ def _blocks(net: nn.Module, calls: list[Call]) -> list[Call]:
 
 
 def _block_names(module: nn.Module, prefix: str) -> list[str]:
-    """Outermost modules that are neither containers nor leaves: residual blocks, inception modules, transformer blocks."""
+    """Name the outermost modules that are neither containers nor leaves: a network's blocks."""
     names: list[str] = []
     for name, child in module.named_children():
         path = f"{prefix}{name}"
-        if isinstance(child, _CONTAINERS):
+        # A bare nn.Module is a name space; what has a container called "blocks" is a stage of blocks.
+        if isinstance(child, _CONTAINERS) or type(child) is nn.Module:
             names += _block_names(child, path + ".")
-        elif next(child.children(), None) is not None:
+        elif isinstance(getattr(child, "blocks", None), _CONTAINERS):
+            names += _block_names(child.get_submodule("blocks"), path + ".blocks.")
+        elif not is_leaf(child):
             names.append(path)
-    if len(names) == 1:
+    if len(names) == 1 and not prefix:
         # A wrapper around the network proper.
-        only = names[0]
-        inner = _block_names(module.get_submodule(only.removeprefix(prefix)), only + ".")
+        inner = _block_names(module.get_submodule(names[0]), names[0] + ".")
         return inner if len(inner) > 1 else names
     return names
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Tell whether a module is one step: without children, or a normalisation with its nonlinearity."""
+    return next(module.children(), None) is None or isinstance(module, _NORMS)
 
 
 def _auto(net: nn.Module, calls: list[Call]) -> list[Call]:
@@ -278,11 +294,14 @@ def _auto(net: nn.Module, calls: list[Call]) -> list[Call]:
 def _is_activation(module: nn.Module) -> bool:
     kind = type(module)
     where = kind.__module__
-    return where == "torch.nn.modules.activation" or ".activations" in where
+    return (
+        where == "torch.nn.modules.activation" or ".activations" in where or kind.__name__ == "BatchNormAct2d"
+    )
 
 
 def _why(call: Call) -> str:
-    return f"has no spatial or token shape (its output is {'x'.join(map(str, call.shape[1:])) or 'a number'} an image)"
+    each = "x".join(map(str, call.shape[1:])) or "a number"
+    return f"has no spatial or token shape (its output is {each} an image)"
 
 
 def _some(calls: list[Call]) -> str:

@@ -19,7 +19,8 @@ class Entry:
     source : str
         ``timm:NAME``, ``torchvision:NAME`` or ``module.path:function``.
     stand_in : str
-        Empty where the network is the published one; otherwise how it differs from it, or what the papers leave open.
+        Empty where the network is the published one; otherwise how it differs from it, or what the papers
+        leave open.
     minimum_size : int
         Smallest image side in pixels that its strides and poolings accept.
     size_multiple : int
@@ -48,15 +49,19 @@ class Entry:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-_KERAS = "the same architecture as Keras's, in timm's definition (padding and batch-norm constants may differ)"
+_KERAS = (
+    "the same architecture as Keras's, in timm's definition (padding and batch-norm constants may differ)"
+)
 _RESNET: dict[str, Any] = {
     "small_size": 64,
-    "small_form": "3x3 stride-1 first convolution and no max-pool, so that a 32 px image leaves 4x4 maps, not 1x1",
+    "small_form": "3x3 stride-1 first convolution and no max-pool, so that a 32 px image leaves 4x4 maps, "
+    "not 1x1",
     "width": "channels of the stem and of the four stages",
 }
 _VGG: dict[str, Any] = {
     "small_size": 64,
-    "small_form": "the first fully connected layer sees the 1x1 map that is left instead of a 7x7 one made by repetition",
+    "small_form": "the first fully connected layer sees the 1x1 map that is left instead of a 7x7 one made "
+    "by repetition",
     "width": "channels of every convolution and of the fully connected layers",
 }
 _VIT: dict[str, Any] = {"width": "embedding width, in whole heads of 64 (of 32 below 64), and depth"}
@@ -89,13 +94,15 @@ _PAPERS = (
         "nasnet-mobile",
         "nasnet",
         "nasnet_mobile",
-        stand_in="timm's NASNet-A cells at the mobile widths (stem 32, 1,056 features), 4 cells a stage as published; "
+        stand_in="timm's NASNet-A cells at the mobile widths (stem 32, 1,056 features) and 4 cells a stage; "
         "padding as timm has it",
     ),
     Entry("nasnet-large", "timm:nasnetalarge", _KERAS),
     *(Entry(f"efficientnet_b{i}", f"timm:tf_efficientnet_b{i}") for i in range(8)),
     Entry("squeezenet", "torchvision:squeezenet1_0", "version 1.0; the papers do not say which"),
-    Entry("shufflenet", "torchvision:shufflenet_v2_x1_0", "version 2 at width 1.0; the papers do not say which"),
+    Entry(
+        "shufflenet", "torchvision:shufflenet_v2_x1_0", "version 2 at width 1.0; the papers do not say which"
+    ),
     Entry("wide-resnet", "timm:wide_resnet50_2", "depth 50, width 2; the papers do not say which", **_RESNET),
     Entry("googlenet", "torchvision:googlenet", options={"aux_logits": False, "init_weights": True}),
     Entry(
@@ -107,12 +114,15 @@ _PAPERS = (
     Entry(
         "resnet_ssl",
         "timm:resnet50",
-        "ResNet-50, which is what its semi-supervised training changes only the weights of; the papers do not say "
+        "ResNet-50, which is what its semi-supervised training changes only the weights of; the papers do "
+        "not say "
         "which depth",
         hub_tag="fb_ssl_yfcc100m_ft_in1k",
         **_RESNET,
     ),
-    _own("proxyless_nas", "proxyless", "proxyless_gpu", stand_in="the GPU variant; the papers do not say which"),
+    _own(
+        "proxyless_nas", "proxyless", "proxyless_gpu", stand_in="the GPU variant; the papers do not say which"
+    ),
     Entry(
         "fcn_resnet101",
         "torchvision:fcn_resnet101",
@@ -127,8 +137,8 @@ _PAPERS = (
         "midas",
         "midas",
         "midas",
-        stand_in="version 2.1 large (ResNeXt-101 32x8d encoder); the papers do not say which. Its output is a depth "
-        "map: num_classes is not used",
+        stand_in="version 2.1 large (ResNeXt-101 32x8d encoder); the papers do not say which. Its output is a "
+        "depth map: num_classes is not used",
     ),
     Entry(
         "deeplabv3",
@@ -136,7 +146,9 @@ _PAPERS = (
         "on ResNet-101; the papers do not say which backbone",
         options={"weights_backbone": None, "aux_loss": False},
     ),
-    Entry("vit", "timm:vit_base_patch16_224", "ViT-B/16; the papers do not say which", size_multiple=16, **_VIT),
+    Entry(
+        "vit", "timm:vit_base_patch16_224", "ViT-B/16; the papers do not say which", size_multiple=16, **_VIT
+    ),
     _own("cornet", "cornet", "cornet_s", stand_in="CORnet-S; the papers do not say which"),
 )
 

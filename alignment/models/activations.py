@@ -73,7 +73,7 @@ class _Plan:
     device: torch.device
     amp: str | None = None
     channels_last: bool = False
-    compiled: nn.Module | None = None
+    compiled: Callable[[Tensor], Any] | None = None
     every: list[Call] = field(default_factory=list)
 
     @property
@@ -102,8 +102,8 @@ def extract_activations(
 ) -> dict[str, xr.Dataset]:
     """Read a network's layers on images, in one forward pass for each batch.
 
-    Every chosen layer is reduced in a hook the moment it appears, before a later in-place operation can change it, so
-    that memory beside the results is that of one batch, whatever the number of images.
+    Every chosen layer is reduced in a hook the moment it appears, before a later in-place operation can
+    change it, so that memory beside the results is that of one batch, whatever the number of images.
 
     Parameters
     ----------
@@ -112,9 +112,9 @@ def extract_activations(
     images : array or Tensor, (scene, 3, H, W), floating point in [0, 1]
         In scene order. Anything sliceable will do (a memory map, a Zarr array): one batch at a time is read.
     layers : str or iterable of str
-        Modules' names, globs (``"layer?.0"``), ``"all"`` (every leaf module), ``"blocks"`` (residual, inception or
-        transformer blocks) or ``"auto"`` (about 12 evenly by depth: of the blocks, else of the nonlinearities). A
-        module that runs more than once in a pass gives ``name``, ``name#2``, ...
+        Modules' names, globs (``"layer?.0"``), ``"all"`` (every leaf module), ``"blocks"`` (residual,
+        inception or transformer blocks) or ``"auto"`` (about 12 evenly by depth: of the blocks, else of the
+        nonlinearities). A module that runs more than once in a pass gives ``name``, ``name#2``, ...
     grid : (int, int)
         Rows and columns of ``unit_map``.
     batch_size : int
@@ -124,38 +124,38 @@ def extract_activations(
     amp : {None, "bfloat16", "float16"}
         Mixed precision.
     channels_last, compile : bool
-        Other ways to run the network. With any of these three options the first batch also runs plainly in float32,
-        and the largest relative difference is recorded in the attribute ``float32_difference``.
+        Other ways to run the network. With any of these three options the first batch also runs plainly in
+        float32, and the largest relative difference is recorded in the attribute ``float32_difference``.
     deterministic : bool
         Use deterministic algorithms only.
     save_maps : path, optional
-        Also write every full map to this Zarr folder, one array (scene, unit, y, x) a layer. Refused where the disk
-        has too little room.
+        Also write every full map to this Zarr folder, one array (scene, unit, y, x) a layer. Refused where
+        the disk has too little room.
     progress : callable, optional
         Called with (scenes done, scenes) after every batch.
 
     Returns
     -------
     dict of str to Dataset
-        Layers in execution order. ``unit_response`` (scene, unit), float32: the spatial mean of each unit's map;
-        ``unit_map`` (unit, y, x), float32: the mean map over scenes, resized to ``grid`` by averaging areas where it
-        is larger and bilinearly where it is smaller. Tokens of a transformer fold to their grid, without class and
-        register tokens. Attributes: model, layer_variant, neurn, weights (digest), image_size, scene_digest, layer,
-        layer_index and how it was run.
+        Layers in execution order. ``unit_response`` (scene, unit), float32: the spatial mean of each unit's
+        map; ``unit_map`` (unit, y, x), float32: the mean map over scenes, resized to ``grid`` by averaging
+        areas where it is larger and bilinearly where it is smaller. Tokens of a transformer fold to their
+        grid, without class and register tokens. Attributes: model, layer_variant, neurn, weights (digest),
+        image_size, scene_digest, layer, layer_index and how it was run.
 
     Raises
     ------
     InputError
-        Images of the wrong shape or range; a layer that does not exist, never runs, or has no spatial or token shape.
-        Under ``auto``, ``all``, ``blocks`` and globs such layers are passed over and listed in the attribute
-        ``skipped``.
+        Images of the wrong shape or range; a layer that does not exist, never runs, or has no spatial or
+        token shape. Under ``auto``, ``all``, ``blocks`` and globs such layers are passed over and listed in
+        the attribute ``skipped``.
     DataError
         NaN weights or activations; too little memory or disk.
 
     Notes
     -----
-    Units as in Mice to Machines (arXiv 2505.06886): a unit is a channel, its representation the activation map averaged
-    over scenes.
+    Units as in Mice to Machines (arXiv 2505.06886): a unit is a channel, its representation the activation
+    map averaged over scenes.
 
     Examples
     --------
@@ -219,7 +219,7 @@ def preflight(
 
 
 def as_images(scenes: Any, image_size: int) -> npt.NDArray[np.float32]:
-    """Turn grey scenes into images for a network: resized with antialiasing, in [0, 1], grey in all three channels.
+    """Turn grey scenes into images for a network: resized with antialiasing, three equal channels.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def as_images(scenes: Any, image_size: int) -> npt.NDArray[np.float32]:
 
 
 def scene_digest(images: Any) -> str:
-    """SHA-256 of images in their order, as float32; results carry it, so that rows can be told to be scenes' rows."""
+    """SHA-256 of images in their order, as float32; results carry it to say whose rows they hold."""
     digest = hashlib.sha256()
     for start in range(0, int(images.shape[0]), 64):
         digest.update(_float32(images[start : start + 64]).tobytes())
@@ -316,7 +316,7 @@ def _prepared(
     check_finite(net.state_dict(), getattr(model, "name", type(net).__name__))
     with ExitStack() as stack:
         modes = {module: module.training for module in model.modules()}
-        stack.callback(lambda: [setattr(module, "training", mode) for module, mode in modes.items()])
+        stack.callback(_restore, modes)
         home = next((p.device for p in model.parameters()), torch.device("cpu"))
         if home != target:
             model.to(target)
@@ -358,7 +358,8 @@ def _run(
     for name, found in responses.items():
         if not np.isfinite(found).all():
             raise DataError(
-                f"The layer {name!r} gives NaN or infinite activations. Run it without amp, or look at its weights."
+                f"The layer {name!r} gives NaN or infinite activations. Run it without amp, or look at its "
+                "weights."
             )
     plan.batch_size = size
     return responses, totals, digest.hexdigest()
@@ -374,7 +375,7 @@ def _forward(plan: _Plan, batch: npt.NDArray[np.float32], reduced: _Reduced) -> 
 
 
 def _compare_precision(plan: _Plan, compile: bool) -> float:
-    """Run the first batch plainly and as asked; return the largest difference of unit responses, relative to the layer's largest."""
+    """Run the first batch plainly and as asked; return the largest difference, relative to its layer."""
     batch = _batch(plan, 0, min(plan.batch_size, plan.scenes))
     amp, channels_last = plan.amp, plan.channels_last
     plain, asked = _Reduced(plan), _Reduced(plan)
@@ -382,7 +383,7 @@ def _compare_precision(plan: _Plan, compile: bool) -> float:
     _forward(plan, batch, plain)
     plan.amp, plan.channels_last = amp, channels_last
     if channels_last:
-        plan.net.to(memory_format=torch.channels_last)
+        plan.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compile:
         plan.compiled = torch.compile(plan.model)
     _forward(plan, batch, asked)
@@ -436,6 +437,11 @@ def _model_attrs(plan: _Plan) -> dict[str, Any]:
     }
 
 
+def _restore(modes: dict[nn.Module, bool]) -> None:
+    for module, training in modes.items():
+        module.training = training
+
+
 def _check_grid(grid: Any) -> tuple[int, int]:
     try:
         rows, columns = grid
@@ -454,7 +460,8 @@ def _check_images(images: Any, model: nn.Module) -> Any:
     size = getattr(model, "image_size", None)
     if size is not None and shape[2:] != (size, size):
         raise InputError(
-            f"{getattr(model, 'name', 'The model')} was made for images of {size}x{size}. Got {shape[2]}x{shape[3]}: "
+            f"{getattr(model, 'name', 'The model')} was made for images of {size}x{size}. Got "
+            f"{shape[2]}x{shape[3]}: "
             "make the images with as_images, or the model with another image_size."
         )
     return images
@@ -496,7 +503,9 @@ def _device(device: str) -> torch.device:
     except (RuntimeError, TypeError):
         raise fail("device", _OWNER, "'auto', 'cpu' or 'cuda' (with a number)", device) from None
     if found.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"The device {device!r} was asked for, and torch sees no CUDA device. Use 'auto' or 'cpu'.")
+        raise InputError(
+            f"The device {device!r} was asked for, and torch sees no CUDA device. Use 'auto' or 'cpu'."
+        )
     return found
 
 
@@ -528,7 +537,8 @@ def _check_memory(plan: _Plan) -> None:
     needed = _result_bytes(plan)
     if needed > 0.8 * memory:
         raise DataError(
-            f"The results of {len(plan.calls)} layers on {plan.scenes} scenes take {needed / 1e9:.1f} GB, and this "
+            f"The results of {len(plan.calls)} layers on {plan.scenes} scenes take {needed / 1e9:.1f} GB, "
+            "and this "
             f"machine has {memory / 1e9:.1f} GB. Choose fewer layers or a smaller grid."
         )
 
@@ -542,7 +552,8 @@ def _halve(size: int, plan: _Plan, error: RuntimeError) -> int:
         torch.cuda.empty_cache()
     if size == 1:
         raise DataError(
-            f"Memory runs out on one image of {plan.images.shape[-2]}x{plan.images.shape[-1]}. Use smaller images, fewer "
+            f"Memory runs out on one image of {plan.images.shape[-2]}x{plan.images.shape[-1]}. Use smaller "
+            "images, fewer "
             "layers or another device."
         ) from error
     return max(1, size // 2)

@@ -1,4 +1,4 @@
-"""The layers that stand beside NeuRN in every comparison, and the one way to put any of them in front of a model."""
+"""The layers that stand beside NeuRN in every comparison, and the way to put one before a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from alignment._validation import check_choice, check_integer, check_number
-from alignment.models._local_std import BORDERS, _pad, local_std
+from alignment.models._local_std import BORDERS, _pad
 from alignment.models.neurn import GREY_LEVEL, NeuRN, check_image
 from neural_alignment import InputError
 
@@ -29,18 +29,20 @@ __all__ = [
 
 
 class LocalResponse(nn.Module):
-    """Local response normalisation across channels, x / (bias + alpha/n · Σ x²)^beta (Krizhevsky et al., 2012).
+    """Local response normalisation across channels (Krizhevsky et al., 2012).
 
     Parameters
     ----------
     size : int, default 5
-        How many neighbouring channels the sum spans (n); a colour image has three.
+        How many neighbouring channels the sum spans; a colour image has three.
     alpha, beta, bias : float
-        AlexNet's constants: 1e-4, 0.75 and 2 (torch's ``alpha`` is divided by ``size``, as the published one is not;
-        here 5e-4 with size 5 is the published 1e-4).
+        Of x / (bias + alpha · Σ x²)^beta: AlexNet's 1e-4, 0.75 and 2, with ``alpha`` times 255² because its
+        pixels counted in grey levels, and on pixels in [0, 1] the published number would do next to nothing.
     """
 
-    def __init__(self, size: int = 5, alpha: float = 5e-4, beta: float = 0.75, bias: float = 2.0) -> None:
+    def __init__(
+        self, size: int = 5, alpha: float = 1e-4 * 255**2, beta: float = 0.75, bias: float = 2.0
+    ) -> None:
         super().__init__()
         self.size = check_integer(size, "size", "LocalResponse", low=1)
         self.alpha = check_number(alpha, "alpha", "LocalResponse", low=0)
@@ -53,18 +55,20 @@ class LocalResponse(nn.Module):
         wide = image if image.dtype == torch.float64 else image.float()
         # Autocast would run the root in half precision.
         with torch.autocast(image.device.type, enabled=False):
-            result = functional.local_response_norm(wide, self.size, self.alpha, self.beta, self.bias)
+            result = functional.local_response_norm(
+                wide, self.size, self.alpha * self.size, self.beta, self.bias
+            )
         return result.to(image.dtype)
 
 
 class LocalContrast(nn.Module):
-    """Local contrast normalisation (Jarrett et al., 2009): the local mean taken away, then perhaps σ divided out.
+    """Local contrast normalisation (Jarrett et al., 2009): less the local mean, perhaps over the local σ.
 
     Parameters
     ----------
     k : int, default 9
-        Side of the Gaussian window, odd; its standard deviation is k/4. The window is weighted to sum to 1 per
-        channel.
+        Side of the Gaussian window, odd; its standard deviation is k/4. The window is weighted to sum to 1
+        per channel.
     divisive : bool, default False
         Divide by max(mean σ of the image, σ) after the subtraction.
     border : {"reflect", "replicate", "zeros"}
@@ -109,7 +113,8 @@ class LocalContrast(nn.Module):
 class Standardise(nn.Module):
     """Each image to mean 0 and standard deviation 1 over its pixels and channels; a flat image gives zeros.
 
-    The deviation is held at one grey level or above, so that the noise of a nearly flat image is not blown up.
+    The deviation is held at one grey level or above, so that the noise of a nearly flat image is not blown
+    up.
     """
 
     def forward(self, image: Tensor) -> Tensor:
@@ -122,7 +127,7 @@ class Standardise(nn.Module):
 
 
 class Sobel(nn.Module):
-    """Magnitude of the Sobel gradient per channel over its maximum in the image: is NeuRN only an edge map?
+    """Magnitude of the Sobel gradient over its maximum in the image: the control for NeuRN being an edge map.
 
     Parameters
     ----------
@@ -203,7 +208,9 @@ def create_layer(name: str, **options: Any) -> nn.Module:
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         listed = ", ".join(repr(option) for option in allowed) or "none"
-        raise InputError(f"The layer {name!r} takes the options {listed}. Got {unknown[0]!r} as well: remove it.")
+        raise InputError(
+            f"The layer {name!r} takes the options {listed}. Got {unknown[0]!r} as well: remove it."
+        )
     return build(**options)
 
 
@@ -215,8 +222,8 @@ class WithLayer(nn.Module):
     layer : nn.Module
         What the images pass first.
     model : nn.Module
-        What comes after; where it is one of :func:`~alignment.models.create_model`, its ``name``, ``image_size``,
-        ``net`` and ``preprocessing`` can be read here too.
+        What comes after; where it is one of :func:`~alignment.models.create_model`, its ``name``,
+        ``image_size``, ``net`` and ``preprocessing`` can be read here too.
     layer_variant : str
         The layer's name in :data:`LAYER_VARIANTS`.
     """
@@ -235,7 +242,15 @@ class WithLayer(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name in ("name", "image_size", "net", "preprocessing", "entry", "small_form", "weights_source"):
+            if name in (
+                "name",
+                "image_size",
+                "net",
+                "preprocessing",
+                "entry",
+                "small_form",
+                "weights_source",
+            ):
                 return getattr(super().__getattr__("model"), name)
             raise
 
@@ -261,7 +276,9 @@ def with_layer(model: nn.Module, name: str, **options: Any) -> WithLayer:
     """
     layer = create_layer(name, **options)
     if not isinstance(model, nn.Module):
-        raise InputError(f"with_layer takes a torch module to put the layer before. Got {type(model).__name__}.")
+        raise InputError(
+            f"with_layer takes a torch module to put the layer before. Got {type(model).__name__}."
+        )
     return WithLayer(layer, model, name)
 
 

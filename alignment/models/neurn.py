@@ -20,9 +20,9 @@ GREY_LEVEL = 1.0 / 255.0
 class NeuRN(nn.Module):
     r"""Neuronal response normalisation of raw pixels, a layer without trainable weights.
 
-    With :math:`\sigma` the population standard deviation of the k×k patch around each pixel, per channel and at
-    stride 1, the output is :math:`\sigma / c`, where c is the largest :math:`\sigma` of the image. A flat image gives
-    zeros.
+    With :math:`\sigma` the population standard deviation of the k×k patch around each pixel, per channel and
+    at stride 1, the output is :math:`\sigma / c`, where c is the largest :math:`\sigma` of the image. A flat
+    image gives zeros.
 
     Parameters
     ----------
@@ -31,23 +31,26 @@ class NeuRN(nn.Module):
     border : {"reflect", "replicate", "zeros"}
         What the patch sees outside of the image.
     scope : {"image", "channel", "none"}
-        What c is the maximum over: all pixels and channels of an image, each channel apart, or no c at all (c = 1).
+        What c is the maximum over: all pixels and channels of an image, each channel apart, or no c at all (c
+        = 1).
     form : {"contrast", "inverse"}
-        ``contrast`` is :math:`\sigma / c`; ``inverse`` is :math:`1 / (c\,\sigma)`, the formula as the papers print it,
-        with :math:`\sigma` (and so c) held at one grey level, 1/255, or above.
+        ``contrast`` is :math:`\sigma / c`; ``inverse`` is :math:`1 / (c\,\sigma)`, the formula as the papers
+        print it, with :math:`\sigma` (and so c) held at one grey level, 1/255, or above.
 
     Notes
     -----
-    Source: NeuRN (arXiv 2505.06881), section 3. The printed formula is the ``inverse`` form; the papers' own figures
-    are reproduced by ``contrast`` with k = 3, which is the default here (``docs/neurn.md``).
+    Source: NeuRN (arXiv 2505.06881), section 3. The printed formula is the ``inverse`` form; the papers' own
+    figures are reproduced by ``contrast`` with k = 3, which is the default here (``docs/neurn.md``).
 
-    The layer sits on pixels in [0, 1], before a model's own normalisation of colours. Statistics are computed in
-    float64 sums of float32 pixels whatever the input's type, also under autocast; the output has the input's type.
-    The relative error is below 1e-5 wherever :math:`\sigma` exceeds a tenth of a grey level, and flat patches are
-    exactly 0. The gradient passes through the maximum; at flat patches, where the root has none, it is 0.
+    The layer sits on pixels in [0, 1], before a model's own normalisation of colours. Statistics are computed
+    in float64 sums of float32 pixels whatever the input's type, also under autocast; the output has the
+    input's type. The relative error is below 1e-5 wherever :math:`\sigma` exceeds a tenth of a grey level,
+    and flat patches are exactly 0. The gradient passes through the maximum; at flat patches, where the root
+    has none, it is 0.
 
-    A NaN or an infinity in an image makes every value that depends on it NaN: through c the whole image (the channel
-    with ``scope="channel"``, the patches around it with ``scope="none"``); other images of the batch are untouched.
+    A NaN or an infinity in an image makes every value that depends on it NaN: through c the whole image (the
+    channel with ``scope="channel"``, the patches around it with ``scope="none"``); other images of the batch
+    are untouched.
 
     Examples
     --------

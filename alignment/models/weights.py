@@ -28,8 +28,8 @@ def weights_digest(module: nn.Module) -> str:
     Parameters
     ----------
     module : nn.Module
-        For a model of :func:`~alignment.models.create_model`, with or without a layer in front, the network inside is
-        taken: NeuRN and its companions have no weights and do not change the digest.
+        For a model of :func:`~alignment.models.create_model`, with or without a layer in front, the network
+        inside is taken: NeuRN and its companions have no weights and do not change the digest.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def weights_digest(module: nn.Module) -> str:
 
 
 def network_of(module: nn.Module) -> nn.Module:
-    """Return the bare network inside of a model of the zoo and the layers in front of it, or the module itself."""
+    """Return the bare network inside of a model of the zoo and of layers before it, or the module itself."""
     net = getattr(module, "net", None)
     if isinstance(net, nn.Module) and hasattr(module, "preprocessing"):
         return net
@@ -70,20 +70,20 @@ def load_weights(module: nn.Module, path: str | Path) -> dict[str, Any]:
     module : nn.Module
         A network, or a model of :func:`~alignment.models.create_model` (its ``net`` is loaded).
     path : str or Path
-        A ``.safetensors`` file, or a checkpoint of ``torch.save`` that holds tensors and plain containers only. It is
-        read with ``weights_only=True``: a file that would run code is refused.
+        A ``.safetensors`` file, or a checkpoint of ``torch.save`` that holds tensors and plain containers
+        only. It is read with ``weights_only=True``: a file that would run code is refused.
 
     Returns
     -------
     dict
-        ``path``, ``prefix`` (what was stripped from the names), ``missing`` and ``unexpected`` (names that do not
-        matter: counters of batch normalisation).
+        ``path``, ``prefix`` (what was stripped from the names), ``missing`` and ``unexpected`` (names that do
+        not matter: counters of batch normalisation).
 
     Raises
     ------
     DataError
-        The file is missing, truncated, not a checkpoint, needs code to load, or belongs to another architecture; the
-        message lists the missing, unexpected and misshapen names.
+        The file is missing, truncated, not a checkpoint, needs code to load, or belongs to another
+        architecture; the message lists the missing, unexpected and misshapen names.
     """
     net = network_of(module)
     path = Path(path)
@@ -108,7 +108,7 @@ def load_weights(module: nn.Module, path: str | Path) -> dict[str, Any]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read the named tensors of a safetensors file or of a ``torch.save`` checkpoint, running no code of it."""
+    """Read the named tensors of a safetensors file or a checkpoint, running no code of it."""
     if not path.is_file():
         raise DataError(f"There is no file of weights at {path}. Give a .safetensors file or a checkpoint.")
     try:
@@ -118,7 +118,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise DataError(_broken(path, error)) from None
         raise DataError(
             f"{path} is a pickle that needs code to load ({_reason(error)}), and running code from a file of "
-            "weights is refused. Where you trust it, open it once in the environment that wrote it and save the "
+            "weights is refused. Where you trust it, open it once in the environment that wrote it and "
+            "save the "
             "tensors alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
         ) from None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -134,7 +135,9 @@ def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
     bad = [n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
     if bad:
         listed = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
-        raise DataError(f"The weights of {where} hold NaN or infinite values, in {listed}: training diverged.")
+        raise DataError(
+            f"The weights of {where} hold NaN or infinite values, in {listed}: training diverged."
+        )
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -160,7 +163,8 @@ def _reason(error: BaseException) -> str:
 def _broken(path: Path, error: BaseException) -> str:
     first = (str(error).splitlines() or [type(error).__name__])[0]
     return (
-        f"{path} cannot be read as a file of weights ({first[:160]}): it is truncated, damaged or another kind of file. "
+        f"{path} cannot be read as a file of weights ({first[:160]}): it is truncated, damaged or another "
+        "kind of file. "
         "Fetch or save it again; .safetensors and checkpoints of torch.save are read."
     )
 
@@ -178,7 +182,7 @@ def _tensors(content: Any) -> dict[str, Tensor]:
 
 
 def _prefix(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """Longest chain of wrapper prefixes that all names share and that leaves more names which the network knows."""
+    """Find the longest chain of wrapper prefixes that all names share and without which more are known."""
     best, most, prefix = "", len(set(found) & set(expected)), ""
     while True:
         for candidate in PREFIXES:
@@ -212,7 +216,7 @@ def _shape(tensor: Tensor) -> str:
 
 
 def resolve_weights(weights: object) -> str:
-    """Normalise the ``weights`` argument of ``create_model`` to text; refuses what is neither text nor a path."""
+    """Return the ``weights`` argument of ``create_model`` as text; refuse what is neither text nor a path."""
     if isinstance(weights, (str, Path)) and str(weights):
         return str(weights)
     raise InputError(

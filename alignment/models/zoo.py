@@ -59,7 +59,7 @@ class ImageModel(nn.Module):
             self.register_buffer(key, torch.tensor(preprocessing[key]).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Any:
-        """Map images (B, 3, H, W) in [0, 1] to what the network gives: scores (B, num_classes), or maps by name."""
+        """Map images (B, 3, H, W) in [0, 1] to scores (B, num_classes), or whatever the network gives."""
         return self.net((image - self.mean) / self.std)
 
 
@@ -87,8 +87,8 @@ def entry(name: str) -> Entry:
     Parameters
     ----------
     name : str
-        One of :func:`list_models` in any case and with ``-`` or ``_``, or ``timm:NAME``, ``torchvision:NAME`` or
-        ``module.path:function``.
+        One of :func:`list_models` in any case and with ``-`` or ``_``, or ``timm:NAME``, ``torchvision:NAME``
+        or ``module.path:function``.
 
     Examples
     --------
@@ -120,19 +120,19 @@ def create_model(
     ----------
     name : str
         One of :func:`list_models`, or any other network as ``timm:NAME``, ``torchvision:NAME`` or
-        ``module.path:function`` (called with those of ``num_classes``, ``image_size`` and ``width`` it takes, and
-        returning a module).
+        ``module.path:function`` (called with those of ``num_classes``, ``image_size`` and ``width`` it takes,
+        and returning a module).
     weights : str or Path, optional
-        ``None`` for random weights from ``seed``; a ``.safetensors`` file or a checkpoint; ``"timm"`` for timm's
-        pretrained weights of a network that timm defines, ``"timm:NAME"`` for one of its tags (both need a network
-        connection the first time).
+        ``None`` for random weights from ``seed``; a ``.safetensors`` file or a checkpoint; ``"timm"`` for
+        timm's pretrained weights of a network that timm defines, ``"timm:NAME"`` for one of its tags (both
+        need a network connection the first time).
     seed : int
         Of the random weights. The global generator is left as it was.
     num_classes : int
         Outputs of the classifier.
     image_size : int
-        Side of the square images in pixels. Where the record names a ``small_size``, smaller images get the network's
-        small-image form.
+        Side of the square images in pixels. Where the record names a ``small_size``, smaller images get the
+        network's small-image form.
     width : float
         Factor on the numbers of channels, for networks that can be narrowed.
 
@@ -187,7 +187,8 @@ def _check_size(image_size: int, record: Entry) -> int:
         )
     if image_size % record.size_multiple:
         raise InputError(
-            f"The image size of {record.name} must be a multiple of {record.size_multiple}. Got {image_size}: the "
+            f"The image size of {record.name} must be a multiple of {record.size_multiple}. Got "
+            f"{image_size}: the "
             f"nearest is {max(1, round(image_size / record.size_multiple)) * record.size_multiple}."
         )
     return image_size
@@ -199,14 +200,17 @@ def _hub_name(weights: str, record: Entry) -> str:
         return ""
     if not record.source.startswith("timm:"):
         raise InputError(
-            f"timm has no weights of {record.name}, which comes from {record.source}. Give a file of weights instead."
+            f"timm has no weights of {record.name}, which comes from {record.source}. Give a file of "
+            "weights instead."
         )
     base = record.source.removeprefix("timm:")
     if weights == "timm":
         return f"{base}.{record.hub_tag}" if record.hub_tag else base
     wanted = weights.removeprefix("timm:")
     if wanted.split(".")[0] != base.split(".")[0]:
-        raise InputError(f"The weights {weights!r} belong to another network than {record.name} (timm's {base}).")
+        raise InputError(
+            f"The weights {weights!r} belong to another network than {record.name} (timm's {base})."
+        )
     return wanted
 
 
@@ -217,5 +221,3 @@ def _preprocessing(net: nn.Module, record: Entry) -> dict[str, Any]:
         found = {key: config[key] for key in kept}
         return {**found, "mean": tuple(found["mean"]), "std": tuple(found["std"]), "source": "timm"}
     return {**_IMAGENET, "source": "ImageNet's mean and standard deviation"}
-
-

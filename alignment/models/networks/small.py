@@ -10,7 +10,7 @@ __all__ = ["small_cnn"]
 
 
 def small_cnn(num_classes: int = 10, width: float = 1.0, image_size: int = 32) -> nn.Module:
-    """Build three 3×3 convolutions with ReLU, two of them followed by max-pooling, an average and a linear layer.
+    """Build three 3×3 convolutions with ReLU (two with max-pooling), an average and a linear layer.
 
     Parameters
     ----------
