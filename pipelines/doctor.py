@@ -153,10 +153,14 @@ def _torchvision() -> Check:
 
 def _allensdk() -> Check:
     # Its import is what breaks: it needs pkg_resources, which newer setuptools lack, though 'pip check' is
-    # content.
-    module = importlib.import_module("allensdk.core.brain_observatory_cache")
-    where = Path(str(module.__file__)).parents[1]
-    return Check("AllenSDK", True, f"{importlib.metadata.version('allensdk')} imports ({where})")
+    # content. In a process of its own, so that what it says about its dependencies is not printed here.
+    tried = subprocess.run(
+        [sys.executable, "-c", f"import {ALLENSDK}"], capture_output=True, text=True, timeout=120
+    )
+    if tried.returncode != 0:
+        reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return Check("AllenSDK", False, f"it does not import: {reason}", INSTALL)
+    return Check("AllenSDK", True, f"{importlib.metadata.version('allensdk')} imports")
 
 
 def _pdf() -> Check:
