@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -47,10 +44,11 @@ def local_std(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
         from alignment.models._local_std_cpu import local_std_cpu
 
         return local_std_cpu(image, k, border)
-    if image.device.type == "cuda" and _triton_is_here():
-        from alignment.models._local_std_cuda import local_std_cuda
+    if image.device.type == "cuda":
+        from alignment.models import _local_std_cuda
 
-        return local_std_cuda(image, k, border)
+        if _local_std_cuda.AVAILABLE:
+            return _local_std_cuda.local_std_cuda(image, k, border)
     return local_std_eager(image, k, border)
 
 
@@ -124,8 +122,3 @@ def _needs_eager(image: Tensor) -> bool:
         or type(image) is not Tensor
         or torch._C._functorch.maybe_current_level() is not None
     )
-
-
-@functools.cache
-def _triton_is_here() -> bool:
-    return importlib.util.find_spec("triton") is not None

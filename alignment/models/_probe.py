@@ -27,7 +27,7 @@ _REGISTERS = (0, 1, 2, 3, 5, 9)
 
 @dataclass(frozen=True)
 class Layout:
-    """How an output holds its units: ``maps`` (B, C, H, W), ``maps_last`` (B, H, W, C), ``tokens`` (B, N, C)."""
+    """How an output holds units: ``maps`` (B, C, H, W), ``maps_last`` (B, H, W, C), ``tokens`` (B, N, C)."""
 
     kind: str
     units: int

@@ -137,7 +137,7 @@ _PAPERS = (
         "midas",
         "midas",
         "midas",
-        stand_in="version 2.1 large (ResNeXt-101 32x8d encoder); the papers do not say which. Its output is a "
+        stand_in="2.1 large (ResNeXt-101 32x8d encoder); the papers do not say which. Its output is a "
         "depth map: num_classes is not used",
     ),
     Entry(
