@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from alignment.transfer.domains import Domain, check_domain, domain_files, list_domains, load_domain
     from alignment.transfer.evaluation import Evaluation, evaluate, wilson_interval
     from alignment.transfer.methods import METHODS, Batch, Method, create_method
+    from alignment.transfer.published import published_transfers
+    from alignment.transfer.statistics import activation_statistics, feature_distances
+    from alignment.transfer.summary import paired_differences, rank_variants, summarise_seeds
     from alignment.transfer.training import DivergenceError, TrainingResult, train
 
 _HOMES = {
@@ -30,6 +33,12 @@ _HOMES = {
     "Batch": "methods",
     "Method": "methods",
     "create_method": "methods",
+    "published_transfers": "published",
+    "activation_statistics": "statistics",
+    "feature_distances": "statistics",
+    "paired_differences": "summary",
+    "rank_variants": "summary",
+    "summarise_seeds": "summary",
     "DivergenceError": "training",
     "TrainingResult": "training",
     "train": "training",
@@ -44,13 +53,19 @@ __all__ = [
     "Evaluation",
     "Method",
     "TrainingResult",
+    "activation_statistics",
     "apply_shift",
     "check_domain",
     "create_method",
     "domain_files",
     "evaluate",
+    "feature_distances",
     "list_domains",
     "load_domain",
+    "paired_differences",
+    "published_transfers",
+    "rank_variants",
+    "summarise_seeds",
     "train",
     "wilson_interval",
 ]

@@ -166,7 +166,7 @@ def apply_shift(images: Images, shift: str, strength: int | None = None, seed: i
     Examples
     --------
     >>> import numpy as np
-    >>> apply_shift(np.full((1, 3, 2, 2), 10, np.uint8), "inversion").max()
+    >>> int(apply_shift(np.full((1, 3, 2, 2), 10, np.uint8), "inversion").max())
     245
     """
     import torch

@@ -110,7 +110,7 @@ def evaluate(
     >>> _ = torch.manual_seed(0)
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
     >>> scored = evaluate(network, load_domain("digits", "test", image_size=8), device="cpu")
-    >>> scored.n, scored.confusion.sum()
+    >>> scored.n, int(scored.confusion.sum())
     (450, 450)
     """
     check_integer(batch_size, "batch_size", "evaluate", low=1)

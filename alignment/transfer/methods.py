@@ -55,6 +55,7 @@ class Method(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> class Darker(Method):
     ...     def augment(self, images):
     ...         return images * torch.rand(len(images), 1, 1, 1, device=images.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ __all__ = ["MixStyle"]
 
 
 class MixStyle(Method):
-    """Mix each image's channel means and deviations with another's, in early convolutional maps, while training.
+    """Mix each image's channel means and deviations with another's, in early convolutional maps.
 
     Parameters
     ----------
@@ -118,9 +119,7 @@ def early_stages(model: nn.Module, example: Tensor, stages: int) -> list[str]:
         model.train(training)
         for handle in handles:
             handle.remove()
-    ends = [
-        name for (name, _, size), (_, _, following) in zip(seen, seen[1:], strict=False) if following < size
-    ]
+    ends = [name for (name, _, size), (_, _, following) in pairwise(seen) if following < size]
     ends = list(dict.fromkeys(ends)) or ([seen[-1][0]] if seen else [])
     if not ends:
         raise InputError(

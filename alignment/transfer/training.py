@@ -182,8 +182,8 @@ def train(
     # The identity of the training, before anything touches the weights.
     job = _job(model, domain, settings, chosen, target) if folder is not None else {}
     seen = target if chosen.sees_target else None
-    loop = Loop(model, domain, settings, chosen, where, seen)
     try:
+        loop = Loop(model, domain, settings, chosen, where, seen)
         return _Run(loop, domain, folder, job, progress).finish()
     finally:
         chosen.release()
