@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import h5py
 import numpy as np
@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from alignment._validation import check_choice, check_integer
+from alignment.brain import _allen_layout as layout
 from alignment.brain.catalogue import (
     NATURAL_SCENE_SESSION,
     complete_table,
@@ -31,16 +32,14 @@ from alignment.brain.catalogue import (
 from alignment.brain.filters import filter_experiments
 from neural_alignment import DataError, InputError
 
-__all__ = ["CONTAINERS_FILE", "Observatory", "Session"]
+if TYPE_CHECKING:
+    from alignment.brain.download import Transfer
 
-CONTAINERS_FILE = "experiment_containers.json"
-MANIFEST_FILE = "manifest.json"
-CELLS_FILE = "cell_specimens.json"
-NWB_FOLDER = "ophys_experiment_data"
-SIMULATED_FILE = "SIMULATED.json"
+__all__ = ["Observatory", "Session"]
 
 TraceKind = Literal["dff", "corrected_fluorescence"]
 Records = list[dict[str, Any]]
+Paths = list[Path]
 Names = str | Sequence[str] | None
 
 # Columns of the API's cell metrics (ApiCamCellMetric) that concern natural scenes.
@@ -87,7 +86,7 @@ class Observatory:
     @property
     def simulated(self) -> bool:
         """Whether the folder says that it is simulated, or the first of its NWB files does."""
-        if (self.folder / SIMULATED_FILE).is_file():
+        if (self.folder / layout.SIMULATED).is_file():
             return True
         first = next(iter(self._files.values()), None)
         return first is not None and _says_simulated(first)
@@ -97,10 +96,10 @@ class Observatory:
         """Every experiment, all session types, failed ones included (columns `catalogue.COLUMNS`)."""
         containers = self._containers()
         if containers is not None:
-            return experiment_table(containers, str(self.folder / CONTAINERS_FILE))
+            return experiment_table(containers, str(self.folder / layout.CONTAINERS))
         if not self._files:
             raise DataError(
-                f"{self.folder} holds neither {CONTAINERS_FILE} nor NWB files. Fetch the catalogue with "
+                f"{self.folder} holds neither {layout.CONTAINERS} nor NWB files. Fetch the catalogue with "
                 f"'nalign observatory fetch --folder {self.folder}', or give the folder that holds the data."
             )
         return complete_table([_row_of_file(path) for path in self._files.values()])
@@ -169,25 +168,79 @@ class Observatory:
         DataError
             If its file is missing, damaged or of another experiment.
         """
-        number = check_integer(experiment_id, "experiment_id", "Observatory.session", low=1)
+        number = self._known(experiment_id)
         rows = self.experiments[self.experiments["experiment_id"] == number]
-        if rows.empty:
-            raise InputError(
-                f"Unknown experiment {number}: the catalogue in {self.folder} does not hold it. "
-                "See 'nalign observatory list' for those it holds."
-            )
         path = self.path(number)
         if path is None:
             raise DataError(
-                f"The NWB file of experiment {number} is neither in {self.folder / NWB_FOLDER} nor elsewhere "
-                f"in {self.folder}. Fetch it with 'nalign observatory fetch --folder {self.folder}'."
+                f"The NWB file of experiment {number} is neither in {self.folder / layout.NWB_FOLDER} "
+                f"nor elsewhere in {self.folder}. Fetch it with 'nalign observatory fetch --folder "
+                f"{self.folder}'."
             )
         row: dict[str, Any] = {str(name): value for name, value in rows.iloc[0].items()}
         return Session(path, row, simulated=self.simulated, metrics=self.cell_metrics())
 
+    def fetch(
+        self,
+        experiments: pd.DataFrame | Iterable[int] | None = None,
+        *,
+        cells: bool = False,
+        refresh: bool = False,
+        workers: int = 3,
+        progress: Callable[[Transfer], object] | None = None,
+    ) -> Paths:
+        """Fetch the catalogue, where it is not at hand, and the NWB files of experiments.
+
+        Parameters
+        ----------
+        experiments : pandas.DataFrame or iterable of int, optional
+            From `list`, or experiment ids; by default all natural-scene experiments that passed (some 456
+            files of 100 to 400 MB). An empty list fetches the catalogue alone.
+        cells : bool
+            Also the API's metrics of all cells.
+        refresh : bool
+            Fetch the catalogue again although it is at hand.
+        workers : int
+            Files at once.
+        progress : callable, optional
+            Called with a `alignment.brain.download.Transfer`.
+
+        Returns
+        -------
+        list of pathlib.Path
+            The NWB files.
+
+        Raises
+        ------
+        InputError
+            For experiments that the catalogue does not hold, or a simulated observatory.
+        DataError
+            If the server cannot be reached or what it gives is not whole.
+        """
+        from alignment.brain.download import fetch_experiments, fetch_manifests
+
+        fetch_manifests(self.folder, self.uri, cells=cells, refresh=refresh)
+        for kept in ("experiments", "_files"):
+            self.__dict__.pop(kept, None)
+        if experiments is None:
+            experiments = self.list()
+        ids = experiments["experiment_id"] if isinstance(experiments, pd.DataFrame) else experiments
+        numbers = [self._known(number) for number in ids]
+        return fetch_experiments(self.folder, self.uri, numbers, workers=workers, progress=progress)
+
+    def _known(self, experiment_id: Any) -> int:
+        """Return an experiment's id if the catalogue holds it."""
+        number = check_integer(experiment_id, "experiment_id", "Observatory", low=1)
+        if not (self.experiments["experiment_id"] == number).any():
+            raise InputError(
+                f"Unknown experiment {number}: the catalogue in {self.folder} does not hold it. "
+                "See 'nalign observatory list' for those it holds."
+            )
+        return number
+
     def path(self, experiment_id: int) -> Path | None:
         """Return the NWB file of an experiment, or None where it is not at hand."""
-        expected = self.folder / NWB_FOLDER / f"{int(experiment_id)}.nwb"
+        expected = layout.nwb_path(self.folder, int(experiment_id))
         return expected if expected.is_file() else self._files.get(int(experiment_id))
 
     def cell_metrics(self) -> pd.DataFrame | None:
@@ -203,7 +256,7 @@ class Observatory:
         DataError
             If the file of cell metrics is damaged.
         """
-        path = self.folder / CELLS_FILE
+        path = self.folder / layout.CELLS
         if not path.is_file():
             return None
         status = path.stat()
@@ -216,15 +269,15 @@ class Observatory:
         for pattern in ("*.nwb", "*/*.nwb"):
             for path in sorted(self.folder.glob(pattern)):
                 numbers = re.findall(r"\d+", path.stem)
-                if numbers:
+                if numbers and not path.name.startswith("."):
                     found.setdefault(int(numbers[-1]), path)
         return found
 
     def _containers(self) -> Records | None:
         """Read the experiment containers, through AllenSDK where it has a manifest; None without them."""
-        manifest = self.folder / MANIFEST_FILE
+        manifest = self.folder / layout.MANIFEST
         if not manifest.is_file():
-            path = self.folder / CONTAINERS_FILE
+            path = self.folder / layout.CONTAINERS
             return _read_records(path) if path.is_file() else None
         from allensdk.config.manifest import ManifestVersionError
         from allensdk.core.brain_observatory_cache import BrainObservatoryCache

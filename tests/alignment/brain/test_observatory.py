@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from alignment.brain.catalogue import COLUMNS
@@ -162,6 +163,59 @@ class TestList:
         assert Observatory(folder).uri is None
 
 
+class TestFetch:
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        """What the downloads are asked for, in place of asking a server."""
+        asked: list[Any] = []
+
+        def manifests(folder: Path, uri: str | None, **options: Any) -> None:
+            asked.append((folder, uri, options))
+
+        def experiments(folder: Path, uri: str | None, ids: list[int], **options: Any) -> list[Path]:
+            asked.append((ids, options["workers"]))
+            return [folder / str(number) for number in ids]
+
+        monkeypatch.setattr("alignment.brain.download.fetch_manifests", manifests)
+        monkeypatch.setattr("alignment.brain.download.fetch_experiments", experiments)
+        return asked
+
+    @pytest.mark.parametrize(
+        "form", [lambda ids: ids, iter, lambda ids: pd.DataFrame({"experiment_id": ids})]
+    )
+    def test_chosen_experiments(self, folder: Path, asked: list[Any], form: Any) -> None:
+        found = Observatory(folder, uri="http://mirror").fetch(form([501498800, EXPERIMENT]), workers=2)
+        assert found == [folder / "501498800", folder / str(EXPERIMENT)]
+        assert asked[0] == (folder, "http://mirror", {"cells": False, "refresh": False})
+        assert asked[1] == ([501498800, EXPERIMENT], 2)
+
+    def test_all_that_passed(self, folder: Path, asked: list[Any]) -> None:
+        Observatory(folder).fetch(refresh=True, cells=True)
+        assert asked[0][2] == {"cells": True, "refresh": True}
+        assert asked[1][0] == [EXPERIMENT, 501498800]
+
+    def test_the_catalogue_alone(self, folder: Path, asked: list[Any]) -> None:
+        assert Observatory(folder).fetch([]) == []
+
+    def test_a_new_catalogue_is_read(self, folder: Path, asked: list[Any], monkeypatch: Any) -> None:
+        observatory = Observatory(folder)
+        assert len(observatory.list()) == 2
+
+        def newer(folder: Path, *_: Any, **__: Any) -> None:
+            path = folder / "experiment_containers.json"
+            path.write_text(json.dumps(json.loads(path.read_text())[:1]))
+
+        monkeypatch.setattr("alignment.brain.download.fetch_manifests", newer)
+        observatory.fetch()
+        assert asked == [([EXPERIMENT], 3)]
+
+    @pytest.mark.parametrize("bad", ["../../etc/passwd", -1, 12])
+    def test_unknown_experiments_are_not_asked_for(self, folder: Path, asked: list[Any], bad: Any) -> None:
+        with pytest.raises(InputError, match=r"Unknown experiment 12|must be an integer ≥ 1"):
+            Observatory(folder).fetch([EXPERIMENT, bad])
+        assert len(asked) == 1
+
+
 class TestSimulated:
     """The simulated observatory through the same code as the real one."""
 
@@ -283,9 +337,7 @@ class TestSession:
 class TestBadSessions:
     @pytest.mark.parametrize("bad", ["../../etc/passwd", -1, 0, 1.5, True, None, "501498760"])
     def test_ids_that_are_none(self, folder: Path, bad: Any) -> None:
-        with pytest.raises(
-            InputError, match=r"'experiment_id' parameter of Observatory.session must be an integer"
-        ):
+        with pytest.raises(InputError, match=r"'experiment_id' parameter of Observatory must be an integer"):
             Observatory(folder).session(bad)
 
     def test_unknown_id(self, folder: Path) -> None:
