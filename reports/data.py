@@ -215,9 +215,9 @@ class ReportData:
             positions = self.cell_scores["cell"]
             if positions.min() < 0 or positions.max() >= n_cells:
                 raise DataError(
-                    "The 'cell' column of the report's cell_scores must hold rows of its cells table, "
-                    f"0 to {n_cells - 1}. Got {positions.min()} to {positions.max()} instead. "
-                    "Hand over the cells table that the scores were made from."
+                    "The 'cell' column of the report's cell_scores must hold rows of its cells table, 0 to "
+                    f"{n_cells - 1}. Got {positions.min()} to {positions.max()} instead. Hand over the cells "
+                    "table that the scores were made from."
                 )
 
     def has(self, part: str) -> bool:
@@ -261,8 +261,8 @@ def _complete(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     missing = [column for column in spec.required if column not in frame.columns]
     if missing:
         raise DataError(
-            f"The report's {name} table must have the columns {', '.join(spec.required)}. "
-            f"Got a table without {', '.join(missing)} instead. Run the study's stage that writes it again."
+            f"The report's {name} table must have the columns {', '.join(spec.required)}. Got a table "
+            f"without {', '.join(missing)} instead. Run the study's stage that writes it again."
         )
     absent = [column for column in spec.optional if column not in frame.columns]
     complete = frame.reset_index(drop=True).assign(**dict.fromkeys(absent, np.nan))

@@ -47,9 +47,9 @@ def architecture_heatmap(data: ReportData) -> Drawing | None:
         lower.tick_params(length=0)
         figure.colorbar(shown, ax=lower, shrink=0.6, label="Pearson correlation", pad=0.01)
     caption = (
-        f"Pearson correlation (−1 to 1) between rows of the Needleman–Wunsch score matrix of n = "
-        f"{len(names)} networks, "
-        "in the order of an average-linkage clustering of 1 − correlation. No neurons enter this figure."
+        "Pearson correlation (−1 to 1) between rows of the Needleman–Wunsch score matrix of n = "
+        f"{len(names)} networks, in the order of an average-linkage clustering of 1 − correlation. No "
+        "neurons enter this figure."
     )
     return Drawing(
         "architectures", figure, caption, f"Heat map of {len(names)} networks: {', '.join(names[order])}."

@@ -76,8 +76,8 @@ def compare_figure(
     table = comparison[(comparison["metric"] == metric) & comparison["difference"].notna()]
     if table.empty:
         raise DataError(
-            f"The comparison of {a} with {b} has no scores of {metric!r} to draw. "
-            "Choose groups that hold at least two cells each, or another metric."
+            f"The comparison of {a} with {b} has no scores of {metric!r} to draw. Choose groups that hold at "
+            "least two cells each, or another metric."
         )
     whole = len(table)
     if whole > _MOST_ROWS:
@@ -95,29 +95,21 @@ def compare_figure(
         name = METRIC_NAMES.get(metric, metric)
         left.set(xlabel=name, title="score")
         right.set(xlabel=f"difference in {name.split(',')[0]}", title=f"{a} − {b}")
-        handles = [
-            Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=5, label=label)
-            for (_, colour, marker), label in zip(_SIDES, (a, b), strict=True)
-        ]
-        handles.append(
-            Line2D([], [], color=INK, marker="D", linestyle="none", markersize=4, label="q < 0.05")
-        )
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=INK,
-                marker="D",
-                markerfacecolor="white",
-                linestyle="none",
-                markersize=4,
-                label="else",
-            )
-        )
+        handles = _handles(a, b)
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return Drawing(
         f"compare_{metric}", figure, _caption(table, a, b, metric, whole), f"{a} beside {b}, {metric}."
     )
+
+
+def _handles(a: str, b: str) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=5, label=label)
+        for (_, colour, marker), label in zip(_SIDES, (a, b), strict=True)
+    ]
+    mark = {"color": INK, "marker": "D", "linestyle": "none", "markersize": 4}
+    handles.append(Line2D([], [], label="q < 0.05", **mark))
+    return [*handles, Line2D([], [], label="else", markerfacecolor="white", **mark)]
 
 
 def _row_name(row: pd.Series) -> str:
@@ -164,7 +156,6 @@ def _caption(table: pd.DataFrame, a: str, b: str, metric: str, whole: int) -> st
     cut = f" The {len(table)} largest of {whole} differences." if whole > len(table) else ""
     return (
         f"Left: {METRIC_NAMES.get(metric, metric)} (no unit; {better} is more alike) of {a} and {b}, by "
-        "model, layer in "
-        f"front and network layer. Right: the difference with its 95 % interval; filled where q < 0.05. "
-        f"{'; '.join(counts)}.{cut}"
+        "model, layer in front and network layer. Right: the difference with its 95 % interval; filled "
+        f"where q < 0.05. {'; '.join(counts)}.{cut}"
     )

@@ -70,9 +70,8 @@ def density_pairs(data: ReportData) -> Drawing | None:
     scores = ["best " + _scores(row) if row[0].best else "worst " + _scores(row) for row in rows]
     caption = (
         "Gaussian kernel densities (Scott's rule) of the values of one neuron's representation and one "
-        "unit's map; "
-        f"KDE-IoU is the area below both curves over the area below either. n = {sum(map(len, rows))} pairs: "
-        f"{'; '.join(scores)}."
+        "unit's map; KDE-IoU is the area below both curves over the area below either. n = "
+        f"{sum(map(len, rows))} pairs: {'; '.join(scores)}."
     )
     return Drawing("kde_pairs", figure, caption, f"Density curves of pairs; KDE-IoU {'; '.join(scores)}.")
 
@@ -143,10 +142,9 @@ def example_maps(data: ReportData) -> Drawing | None:
         sorted({f"{item.image.shape[0]}×{item.image.shape[1]}" for _, items in sides for item in items})
     )
     caption = (
-        f"{counts}, each map on a grey scale from its own lowest (black) to its own highest value "
-        "(white), no unit; "
-        f"grids of {shapes} over the stimulus. Frame of a neuron: its class (blue excitatory, vermilion "
-        "inhibitory)."
+        f"{counts}, each map on a grey scale from its own lowest (black) to its own highest value (white), "
+        f"no unit; grids of {shapes} over the stimulus. Frame of a neuron: its class (blue excitatory, "
+        "vermilion inhibitory)."
     )
     labels = "; ".join(item.label for _, items in sides for item in items)
     return Drawing("example_maps", figure, caption, f"Grey-scale maps: {labels}.")
@@ -190,8 +188,7 @@ def domain_images(data: ReportData) -> Drawing | None:
             _domain_rows(panes[2 * place : 2 * place + 2], domain)
     caption = (
         f"Up to {columns} images of each of {len(domains)} domains and, below, NeuRN's output (local "
-        "standard deviation "
-        "over the image's maximum; 0 black, 1 white; colour channels apart)."
+        "standard deviation over the image's maximum; 0 black, 1 white; colour channels apart)."
     )
     names = ", ".join(domain.domain for domain in domains)
     return Drawing("domain_images", figure, caption, f"Image samples of {names}, and the same after NeuRN.")

@@ -68,46 +68,51 @@ def neurn_scatter(data: ReportData, metric: str = "rmse_mean") -> Drawing | None
         panes = figure.subplots(1, len(frames), squeeze=False, width_ratios=[1, 1.5][: len(frames)])[0]
         for axes, (title, frame) in zip(panes, frames, strict=True):
             _scatter_panel(axes, title, frame)
-        handles: list[Line2D] = [
-            Line2D(
-                [],
-                [],
-                marker=_CLASS_MARKERS[name],
-                color=class_colour(name),
-                linestyle="none",
-                markersize=5,
-                label=label,
-            )
-            for name, label in (
-                ("excitatory", "excitatory"),
-                ("inhibitory", "inhibitory"),
-                ("both", "both classes"),
-            )
-            if (whole["neuron_class"] == name).any()
-        ]
-        handles.append(Line2D([], [], color=MUTED, linewidth=0.9, linestyle="--", label="equal"))
+        handles = _scatter_handles(whole)
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         figure.draw_without_rendering()
         for axes, (_, frame) in zip(panes, frames, strict=True):
             x, y = frame["baseline"].to_numpy(), frame["variant"].to_numpy()
             label_points(axes, x, y, [str(group) for group in frame.index], obstacles=_along_bars(frame))
+    caption, alt = _scatter_words(data, whole)
+    return Drawing("neurn_scatter", figure, caption, alt)
+
+
+def _scatter_handles(whole: pd.DataFrame) -> list[Line2D]:
+    names = {"excitatory": "excitatory", "inhibitory": "inhibitory", "both": "both classes"}
+    handles = [
+        Line2D(
+            [],
+            [],
+            marker=_CLASS_MARKERS[name],
+            color=class_colour(name),
+            linestyle="none",
+            markersize=5,
+            label=label,
+        )
+        for name, label in names.items()
+        if (whole["neuron_class"] == name).any()
+    ]
+    return [*handles, Line2D([], [], color=MUTED, linewidth=0.9, linestyle="--", label="equal")]
+
+
+def _scatter_words(data: ReportData, whole: pd.DataFrame) -> tuple[str, str]:
     below = int((whole["variant"] < whole["baseline"]).sum())
     bars = ""
     if whole["ci_low"].notna().any():
         bars = "Bars: 95 % interval of the difference, mean over layers and models (conservative). "
     caption = (
-        f"RMSE (no unit; representations are scaled to 0–1) of each neuron group against all units: "
-        "without NeuRN on x, "
-        f"with NeuRN on y, mean over layers and {_count(whole['n_models'].max(), 'model')}; "
-        f"{primary_representation(data.table('similarity'))} representations. Points below the dashed "
-        "line are closer "
-        f"with NeuRN ({below} of {len(whole)}). {bars}Cells in a group: {_range(whole['n_cells'])}."
+        "RMSE (no unit; representations are scaled to 0–1) of each neuron group against all units: without "
+        f"NeuRN on x, with NeuRN on y, mean over layers and {_count(whole['n_models'].max(), 'model')}; "
+        f"{primary_representation(data.table('similarity'))} representations. Points below the dashed line "
+        f"are closer with NeuRN ({below} of {len(whole)}). {bars}Cells in a group: "
+        f"{_range(whole['n_cells'])}."
     )
     alt = (
-        f"Scatter of RMSE without and with NeuRN; {below} of {len(whole)} groups lie below the diagonal. "
-        "The values are in the table of groups."
+        f"Scatter of RMSE without and with NeuRN; {below} of {len(whole)} groups lie below the diagonal. The "
+        "values are in the table of groups."
     )
-    return Drawing("neurn_scatter", figure, caption, alt)
+    return caption, alt
 
 
 def _scatter_panel(axes: Axes, title: str, frame: pd.DataFrame) -> None:
@@ -175,22 +180,9 @@ def rmse_violins(data: ReportData, by: str = "area") -> Drawing | None:
     if scores.empty:
         return None
     split = by == "area"
-    names = ordered_groups(list(scores[by].dropna().astype(str).unique()))
-    classes = class_of_groups(data, by)
-    if not split:
-        names = sorted(names, key=lambda name: (classes.get(name) == "inhibitory", name))
-    columns = [
-        (name, kind)
-        for name in names
-        for kind in (("excitatory", "inhibitory") if split else (classes.get(name, "both"),))
-    ]
-    pick = {
-        (name, kind): scores[
-            (scores[by].astype(str) == name) & (scores["neuron_class"].eq(kind) | (kind == "both"))
-        ]
-        for name, kind in columns
-    }
-    columns = [key for key in columns if len(pick[key])]
+    pick = _violin_groups(data, scores, by)
+    columns = list(pick)
+    names = list(dict.fromkeys(name for name, _ in columns))
     variants = [name for name in ("baseline", "neurn") if name in scores.columns]
     with style():
         figure = new_figure(
@@ -217,16 +209,31 @@ def rmse_violins(data: ReportData, by: str = "area") -> Drawing | None:
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
     total = sum(len(pick[key]) for key in columns)
     caption = (
-        f"Each cell's RMSE (no unit) to all units, mean over layers and "
-        f"{_count(scores.attrs['models'], 'model')}; "
-        "pale left half without, solid right half with NeuRN; bars are medians and quartiles, the shape "
-        "is a Gaussian "
-        f"kernel density (Scott's rule). n = {total:,} cells; the number under a name is its cells. "
-        "Groups with fewer than five cells are drawn as points."
+        "Each cell's RMSE (no unit) to all units, mean over layers and "
+        f"{_count(scores.attrs['models'], 'model')}; pale left half without, solid right half with NeuRN; "
+        "bars are medians and quartiles, the shape is a Gaussian kernel density (Scott's rule). n = "
+        f"{total:,} cells; the number under a name is its cells. Groups with fewer than five cells are drawn "
+        "as points."
     )
     return Drawing(
         f"rmse_violins_{by}", figure, caption, f"Violins of the cells' RMSE by {GROUP_NAMES.get(by, by)}."
     )
+
+
+def _violin_groups(data: ReportData, scores: pd.DataFrame, by: str) -> dict[tuple[str, str], pd.DataFrame]:
+    """Return the cells of every violin by group and class; areas are split by class, others ordered by it."""
+    names = ordered_groups(list(scores[by].dropna().astype(str).unique()))
+    classes = class_of_groups(data, by)
+    if by != "area":
+        names = sorted(names, key=lambda name: (classes.get(name) == "inhibitory", name))
+    found = {}
+    for name in names:
+        of_group = scores[scores[by].astype(str) == name]
+        for kind in ("excitatory", "inhibitory") if by == "area" else (classes.get(name, "both"),):
+            cells = of_group if kind == "both" else of_group[of_group["neuron_class"] == kind]
+            if len(cells):
+                found[(name, kind)] = cells
+    return found
 
 
 def _cell_means(data: ReportData) -> pd.DataFrame:

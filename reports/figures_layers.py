@@ -83,10 +83,9 @@ def _profile(data: ReportData, chosen: pd.DataFrame, metric: str, models: list[s
     counts = ", ".join(f"{group} n = {int(cells[group]):,}" for group in groups if group in cells)
     better = "lower" if lower_is_better(metric) else "higher"
     caption = (
-        f"{name} (no unit; {better} is more alike) of each layer, from the input to the output, against "
-        "all cells of a "
-        f"class ({counts or 'cells not counted'}); {primary_representation(chosen)} representations. "
-        "Shaded: 95 % interval over donors and cells. Dashed: without, solid: with NeuRN."
+        f"{name} (no unit; {better} is more alike) of each layer, from the input to the output, against all "
+        f"cells of a class ({counts or 'cells not counted'}); {primary_representation(chosen)} "
+        "representations. Shaded: 95 % interval over donors and cells. Dashed: without, solid: with NeuRN."
     )
     alt = f"{name} by layer, one panel for each of {', '.join(models)}; the values are in similarity.csv."
     return Drawing(f"layers_{metric}{suffix}", figure, caption, alt)

@@ -69,29 +69,7 @@ def peak_against_time(data: ReportData) -> Drawing | None:
         main, top, side = panes["main"], panes["top"], panes["side"]
         top.sharex(main)
         side.sharey(main)
-        x_bins = np.histogram_bin_edges(cells["time_to_peak"], 28)
-        y_bins = np.histogram_bin_edges(cells["peak"], 28)
-        for name, colour in CLASS_COLOURS.items():
-            part = cells[cells["neuron_class"] == name]
-            if part.empty:
-                continue
-            main.scatter(
-                part["time_to_peak"],
-                part["peak"],
-                s=7,
-                color=colour,
-                marker=_MARKERS[name],
-                alpha=0.55,
-                linewidth=0,
-                # Thousands of points as vectors would make the page heavy and slow to print.
-                rasterized=len(cells) > 1500,
-                label=f"{name} (n = {len(part):,})",
-            )
-            weights = np.full(len(part), 1 / len(part))
-            top.hist(part["time_to_peak"], x_bins, weights=weights, color=colour, alpha=0.45)
-            side.hist(
-                part["peak"], y_bins, weights=weights, color=colour, alpha=0.45, orientation="horizontal"
-            )
+        _peak_panels(main, top, side, cells)
         main.set(xlabel="time to peak (s from onset)", ylabel="peak dF/F (%)")
         main.grid(True)
         for axes in (top, side):
@@ -104,12 +82,37 @@ def peak_against_time(data: ReportData) -> Drawing | None:
         for name, part in cells.groupby("neuron_class")
     ]
     caption = (
-        "Peak dF/F (%) of each cell's mean response to its best scene against the time from onset to it (s). "
-        f"Medians: {', '.join(medians)}. n = {len(cells):,} cells; the histograms are shares of each class."
+        "Peak dF/F (%) of each cell's mean response to its best scene against the time from onset to it "
+        f"(s). Medians: {', '.join(medians)}. n = {len(cells):,} cells; the histograms are shares of each "
+        "class."
     )
     return Drawing(
         "peak_against_time", figure, caption, f"Scatter of peak dF/F and time to peak; medians {medians}."
     )
+
+
+def _peak_panels(main: Axes, top: Axes, side: Axes, cells: pd.DataFrame) -> None:
+    x_bins = np.histogram_bin_edges(cells["time_to_peak"], 28)
+    y_bins = np.histogram_bin_edges(cells["peak"], 28)
+    for name, colour in CLASS_COLOURS.items():
+        part = cells[cells["neuron_class"] == name]
+        if part.empty:
+            continue
+        main.scatter(
+            part["time_to_peak"],
+            part["peak"],
+            s=7,
+            color=colour,
+            marker=_MARKERS[name],
+            alpha=0.55,
+            linewidth=0,
+            # Thousands of points as vectors would make the page heavy and slow to print.
+            rasterized=len(cells) > 1500,
+            label=f"{name} (n = {len(part):,})",
+        )
+        weights = np.full(len(part), 1 / len(part))
+        top.hist(part["time_to_peak"], x_bins, weights=weights, color=colour, alpha=0.45)
+        side.hist(part["peak"], y_bins, weights=weights, color=colour, alpha=0.45, orientation="horizontal")
 
 
 def reliability_by_area(data: ReportData) -> Drawing | None:
@@ -156,10 +159,9 @@ def reliability_by_area(data: ReportData) -> Drawing | None:
     undefined = len(cells) - len(known)
     caption = (
         "Correlation of the mean responses to the scenes in two halves of the trials, Spearman–Brown "
-        "corrected (1 is "
-        f"perfectly repeatable); median {known['reliability'].median():.2f}, n = {len(known):,} cells"
-        f"{f'; undefined for {undefined:,} more' if undefined else ''}. Left half excitatory, right half "
-        "inhibitory."
+        f"corrected (1 is perfectly repeatable); median {known['reliability'].median():.2f}, n = "
+        f"{len(known):,} cells{f'; undefined for {undefined:,} more' if undefined else ''}. Left half "
+        "excitatory, right half inhibitory."
     )
     return Drawing("reliability", figure, caption, "Violins of split-half reliability by area and class.")
 
@@ -197,9 +199,8 @@ def marginal_quantiles(data: ReportData) -> Drawing | None:
             axes.set(xlabel=f"real: {name}", ylabel="simulated", title=str(name))
             axes.grid(True)
     caption = (
-        f"Quantiles {marginals['quantile'].min():.2g} to {marginals['quantile'].max():.2g} of the "
-        "simulation against the "
-        "same quantiles of real recordings; on the dashed line the two agree."
+        f"Quantiles {marginals['quantile'].min():.2g} to {marginals['quantile'].max():.2g} of the simulation "
+        "against the same quantiles of real recordings; on the dashed line the two agree."
     )
     return Drawing("marginals", figure, caption, f"Quantile plots of {', '.join(map(str, names))}.")
 
@@ -256,9 +257,9 @@ def embedding_and_kept(data: ReportData) -> Drawing | None:
     split = embedding.loc[kept, "neuron_class"].value_counts()
     counts = ", ".join(f"{count:,} {name}" for name, count in split.items())
     caption = (
-        f"UMAP of the representations of n = {len(embedding):,} cells (axes without unit): pale all, "
-        "solid the "
-        f"{int(kept.sum()):,} kept ({counts}). Below, cells of each area and genotype: pale all, solid kept."
+        f"UMAP of the representations of n = {len(embedding):,} cells (axes without unit): pale all, solid "
+        f"the {int(kept.sum()):,} kept ({counts}). Below, cells of each area and genotype: pale all, solid "
+        "kept."
     )
     return Drawing("embedding", figure, caption, f"Embedding of the cells; kept: {counts}.")
 

@@ -101,8 +101,7 @@ def _accuracy_figure(
     caption = (
         "Accuracy (%) on the target's test split of networks trained on the source alone. A dot is one seed "
         f"(n = {seeds} a model), the bar their mean, the thin line the range; n = {tested} test images a "
-        "run. "
-        "Real images: no simulated data enter this figure."
+        "run. Real images: no simulated data enter this figure."
     )
     alt = "Accuracies by source, target, model and layer; the values are in the table below."
     return Drawing(f"transfer{suffix}", figure, caption, alt)
@@ -200,10 +199,9 @@ def alignment_and_transfer(data: ReportData, metric: str = "rmse_mean") -> Drawi
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
     caption = (
-        "Left: RMSE (no unit) to all cells, mean over layers. Right: accuracy on targets that differ "
-        "from the source, mean "
-        f"over targets and seeds; these images are real. n = {len(models)} models. Numbers: NeuRN minus "
-        "baseline."
+        "Left: RMSE (no unit) to all cells, mean over layers. Right: accuracy on targets that differ from "
+        f"the source, mean over targets and seeds; these images are real. n = {len(models)} models. Numbers: "
+        "NeuRN minus baseline."
     )
     lines = [
         f"{title}: " + ", ".join(f"{m} {r.baseline:.3g} to {r.neurn:.3g}" for m, r in f.iterrows())
@@ -225,24 +223,7 @@ def gain_against_gain(data: ReportData) -> Drawing | None:
     Drawing or None
         ``None`` with fewer than three models that have both, where no relation could show.
     """
-    unseen = _unseen(data)
-    panels = []
-    for metric, label in (
-        ("rmse_mean", "fall of RMSE with NeuRN"),
-        ("kde_iou_population", "rise of KDE-IoU with NeuRN"),
-    ):
-        frame = _alignment(data, metric)
-        if unseen.empty or frame.empty:
-            continue
-        sign = -1.0 if lower_is_better(metric) else 1.0
-        gains = pd.DataFrame(
-            {
-                "alignment": sign * (frame["neurn"] - frame["baseline"]),
-                "transfer": unseen["neurn"] - unseen["baseline"],
-            }
-        ).dropna()
-        if len(gains) >= 3:
-            panels.append((label, gains))
+    panels = _gains(data)
     if not panels:
         return None
     correlations = [gain_correlation(gains) for _, gains in panels]
@@ -272,14 +253,35 @@ def gain_against_gain(data: ReportData) -> Drawing | None:
         for (label, _), (rho, low, high) in zip(panels, correlations, strict=True)
     )
     caption = (
-        f"One point a model (n = {len(panels[0][1])}): accuracy gained on unseen domains (percentage "
-        "points, real images) "
-        f"against alignment gained, both means over layers or targets and seeds. Spearman correlation "
-        "with its 95 % "
-        f"interval (Fisher): {said}. With this few models only a very strong relation could be told from "
-        "none."
+        f"One point a model (n = {len(panels[0][1])}): accuracy gained on unseen domains (percentage points, "
+        "real images) against alignment gained, both means over layers or targets and seeds. Spearman "
+        f"correlation with its 95 % interval (Fisher): {said}. With this few models only a very strong "
+        "relation could be told from none."
     )
     return Drawing("gain_against_gain", figure, caption, f"Scatter of gains by model; {said}.")
+
+
+def _gains(data: ReportData) -> list[tuple[str, pd.DataFrame]]:
+    """Return, for each metric of at least three models, what NeuRN gains in alignment and in transfer."""
+    unseen = _unseen(data)
+    panels = []
+    for metric, label in (
+        ("rmse_mean", "fall of RMSE with NeuRN"),
+        ("kde_iou_population", "rise of KDE-IoU with NeuRN"),
+    ):
+        frame = _alignment(data, metric)
+        if unseen.empty or frame.empty:
+            continue
+        sign = -1.0 if lower_is_better(metric) else 1.0
+        gains = pd.DataFrame(
+            {
+                "alignment": sign * (frame["neurn"] - frame["baseline"]),
+                "transfer": unseen["neurn"] - unseen["baseline"],
+            }
+        ).dropna()
+        if len(gains) >= 3:
+            panels.append((label, gains))
+    return panels
 
 
 def gain_correlation(gains: pd.DataFrame) -> tuple[float, float, float]:

@@ -42,9 +42,8 @@ def key_findings(data: ReportData) -> list[tuple[str, str]]:
     if data.simulated and data.has_neurons:
         found.append(
             (
-                "The neurons are simulated. What follows about them describes the simulation and shows "
-                "that the "
-                "analysis runs; it neither confirms nor contradicts any claim about mice.",
+                "The neurons are simulated. What follows about them describes the simulation and shows that "
+                "the analysis runs; it neither confirms nor contradicts any claim about mice.",
                 "caution",
             )
         )
@@ -90,17 +89,18 @@ def _alignment(data: ReportData) -> list[str]:
     if len(whole):
         row = whole.iloc[0]
         sentences.append(
-            f"RMSE to all cells together changes by {signed(row['difference'])}"
-            f"{_interval(row['ci_low'], row['ci_high'], 4)} with NeuRN, mean over layers and models "
-            f"({primary_representation(data.table('paired'))} representations; negative is closer)."
+            "RMSE to all cells together changes by "
+            f"{signed(row['difference'])}{_interval(row['ci_low'], row['ci_high'], 4)} with NeuRN, mean over "
+            f"layers and models ({primary_representation(data.table('paired'))} representations; negative is "
+            "closer)."
         )
     lower = int((scores["difference"] < 0).sum())
     name = GROUP_NAMES.get(group_by, group_by)
     least, most = scores["difference"].idxmin(), scores["difference"].idxmax()
     sentences.append(
         f"Lower RMSE with NeuRN, {_where(data)}: {lower} of {len(scores)} groups by {name}, from "
-        f"{signed(scores.loc[least, 'difference'])} ({least}) to "
-        f"{signed(scores.loc[most, 'difference'])} ({most})."
+        f"{signed(scores.loc[least, 'difference'])} ({least}) to {signed(scores.loc[most, 'difference'])} "
+        f"({most})."
     )
     if scores["ci_low"].notna().any():
         verdicts = pd.Series([verdict(*ends) for ends in scores[["ci_low", "ci_high"]].to_numpy(dtype=float)])
@@ -109,18 +109,15 @@ def _alignment(data: ReportData) -> list[str]:
         sentences.append(
             f"By the 95 % interval of the difference, {counts.get('lower', 0)} groups are lower, "
             f"{counts.get('higher', 0)} higher and {counts.get('undecided', 0)} undecided; of "
-            f"{tests['n_tests']:,} tests "
-            f"(model × layer × group), {tests['n_lower']:,} are lower and {tests['n_higher']:,} higher "
-            "at q < 0.05 "
-            "(Benjamini–Hochberg)."
+            f"{tests['n_tests']:,} tests (model × layer × group), {tests['n_lower']:,} are lower and "
+            f"{tests['n_higher']:,} higher at q < 0.05 (Benjamini–Hochberg)."
         )
     if "Fezf2" in scores.index:
         row = scores.loc["Fezf2"]
         sentences.append(
-            f"Fezf2, the published exception (RMSE 0.113 without, 0.114 with NeuRN), here: "
-            f"{row['baseline']:.4f} without, "
-            f"{row['variant']:.4f} with, difference {signed(row['difference'])}"
-            f"{_interval(row['ci_low'], row['ci_high'], 4)}."
+            "Fezf2, the published exception (RMSE 0.113 without, 0.114 with NeuRN), here: "
+            f"{row['baseline']:.4f} without, {row['variant']:.4f} with, difference "
+            f"{signed(row['difference'])}{_interval(row['ci_low'], row['ci_high'], 4)}."
         )
     return sentences
 
@@ -156,8 +153,7 @@ def _classes(data: ReportData) -> list[str]:
     )
     return [
         f"Without NeuRN, RMSE is {order} inhibitory cells {_where(data)}: {written[0]} against "
-        f"{written[1]}{tail}, "
-        "mean over layers and models."
+        f"{written[1]}{tail}, mean over layers and models."
     ]
 
 
@@ -167,8 +163,9 @@ def _overlap(data: ReportData) -> list[str]:
         if len(whole):
             row = whole.iloc[0]
             return [
-                f"{name} KDE-IoU to all cells changes by {signed(row['difference'], 3)}"
-                f"{_interval(row['ci_low'], row['ci_high'], 3)} with NeuRN (positive is more alike)."
+                f"{name} KDE-IoU to all cells changes by "
+                f"{signed(row['difference'], 3)}{_interval(row['ci_low'], row['ci_high'], 3)} with NeuRN "
+                "(positive is more alike)."
             ]
     return []
 
@@ -182,13 +179,11 @@ def _transfer(data: ReportData) -> list[str]:
     if len(away):
         models, targets = away["model"].nunique(), away[["source", "target"]].drop_duplicates().shape[0]
         sentences.append(
-            f"On domains never trained on (real images), accuracy goes from "
-            f"{100 * away['baseline'].mean():.1f} % without to "
-            f"{100 * away['variant'].mean():.1f} % with NeuRN: "
-            f"{signed(100 * away['difference'].mean(), 1)} points"
-            f"{_over_seeds(away)}, mean over {models} model{'s' * (models != 1)} and {targets} source–target "
-            f"pair{'s' * (targets != 1)}; {int((away['difference'] > 0).sum())} of {len(away)} paired "
-            "runs are higher, from "
+            "On domains never trained on (real images), accuracy goes from "
+            f"{100 * away['baseline'].mean():.1f} % without to {100 * away['variant'].mean():.1f} % with "
+            f"NeuRN: {signed(100 * away['difference'].mean(), 1)} points{_over_seeds(away)}, mean over "
+            f"{models} model{'s' * (models != 1)} and {targets} source–target pair{'s' * (targets != 1)}; "
+            f"{int((away['difference'] > 0).sum())} of {len(away)} paired runs are higher, from "
             f"{signed(100 * away['difference'].min(), 1)} to {signed(100 * away['difference'].max(), 1)} "
             "points."
         )
@@ -196,16 +191,15 @@ def _transfer(data: ReportData) -> list[str]:
         if worst.min() < 0:
             source, target = worst.idxmin()
             sentences.append(
-                f"NeuRN lowers accuracy on average for {source} → {target}: "
-                f"{signed(100 * worst.min(), 1)} points, "
-                f"mean over models and seeds."
+                f"NeuRN lowers accuracy on average for {source} → {target}: {signed(100 * worst.min(), 1)} "
+                "points, mean over models and seeds."
             )
     home = runs[runs["source"] == runs["target"]]
     if len(home):
         sentences.append(
-            f"Within the source domain NeuRN changes accuracy by "
-            f"{signed(100 * home['difference'].mean(), 1)} points"
-            f"{_over_seeds(home)} (from {100 * home['baseline'].mean():.1f} %)."
+            "Within the source domain NeuRN changes accuracy by "
+            f"{signed(100 * home['difference'].mean(), 1)} points{_over_seeds(home)} (from "
+            f"{100 * home['baseline'].mean():.1f} %)."
         )
     return sentences + _variants(data)
 

@@ -68,9 +68,8 @@ CITATIONS: Final = (
         "brain–machine fusion",
     ),
     (
-        "de Vries SEJ, Lecoq JA, Buice MA, et al. A large-scale standardized physiological survey "
-        "reveals functional "
-        "organization of the mouse visual cortex. Nature Neuroscience 23, 138–151. 2020.",
+        "de Vries SEJ, Lecoq JA, Buice MA, et al. A large-scale standardized physiological survey reveals "
+        "functional organization of the mouse visual cortex. Nature Neuroscience 23, 138–151. 2020.",
         "doi:10.1038/s41593-019-0550-9",
         "https://doi.org/10.1038/s41593-019-0550-9",
         "the recordings, the stimuli and the layout of the data",

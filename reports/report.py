@@ -95,8 +95,8 @@ def write_report(data: ReportData, folder: str | Path, *, pdf: bool = True) -> R
             _publish(work, target)
     except OSError as error:
         raise DataError(
-            f"The report cannot be written to {target}: {error.strerror or error}. "
-            "Give a folder that you may write to, on a disk with space left."
+            f"The report cannot be written to {target}: {error.strerror or error}. Give a folder that you "
+            "may write to, on a disk with space left."
         ) from error
     if failure is not None:
         done = f"{target / 'report.html'}, the figures and the tables are written."

@@ -77,10 +77,9 @@ def _groups(data: ReportData) -> tuple[Block, ...]:
     )
     caption = (
         "RMSE (no unit) of each group without and with NeuRN, mean over layers and models, and the "
-        "difference with its "
-        "95 % interval (mean of the layers' intervals: conservative). Tests are one a model and layer, "
-        "paired by cell; q "
-        "after Benjamini–Hochberg. The last column reads the interval: lower, higher or undecided."
+        "difference with its 95 % interval (mean of the layers' intervals: conservative). Tests are one a "
+        "model and layer, paired by cell; q after Benjamini–Hochberg. The last column reads the interval: "
+        "lower, higher or undecided."
     )
     drawing = figure_block(neurn_scatter(data), "")
     return (drawing, table_block(table, _GROUP_COLUMNS, caption, csv="similarity"))
@@ -107,9 +106,8 @@ def _layers(data: ReportData) -> tuple[Block, ...]:
             interval=[interval(low, high, lambda value: f"{value:.4f}") for low, high in ends],
         )
         caption = (
-            "The layer with the lowest RMSE to each class. It is chosen on the scenes it is scored on, "
-            "so its value is "
-            "optimistic; compare layers by the figures above."
+            "The layer with the lowest RMSE to each class. It is chosen on the scenes it is scored on, so "
+            "its value is optimistic; compare layers by the figures above."
         )
         blocks.append(table_block(best, _BEST_COLUMNS, caption, csv="similarity"))
     return tuple(blocks) or (Prose("This study has no scores by neuron class.", absent=True),)

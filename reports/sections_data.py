@@ -123,8 +123,7 @@ def citation_section(data: ReportData) -> Section:
     """Build the section on whom to cite."""
     lead = (
         "The neurons are simulated, so no recordings of the Allen Institute are shown; their format, "
-        "stimulus design and "
-        "cell types are the Allen Brain Observatory's."
+        "stimulus design and cell types are the Allen Brain Observatory's."
         if data.simulated
         else "Results that use recordings of the Allen Brain Observatory must cite the Allen Institute "
         "as below."

@@ -53,9 +53,8 @@ def transfer_table(data: ReportData) -> TableBlock:
         rows.append(tuple(cells))
     caption = (
         "Accuracy (%) on the target's test split, mean ± standard deviation over seeds (none with one "
-        "seed); the colour "
-        "is the mean, white 0 to teal 100. Rows where source and target agree measure the cost within "
-        "the domain."
+        "seed); the colour is the mean, white 0 to teal 100. Rows where source and target agree measure the "
+        "cost within the domain."
     )
     return TableBlock(tuple(columns), tuple(rows), caption, "transfer")
 
@@ -73,8 +72,7 @@ def published_section(data: ReportData) -> Section:
     blocks: list[Block] = [
         Prose(
             "The published numbers come from other weights, other training protocols and, for alignment, "
-            "from recorded "
-            "neurons. They stand here for orientation; nothing was tuned to them."
+            "from recorded neurons. They stand here for orientation; nothing was tuned to them."
         )
     ]
     if data.has("transfer"):
@@ -91,8 +89,7 @@ def published_section(data: ReportData) -> Section:
         own = "simulated neurons" if data.simulated else "this study's neurons"
         caption = (
             f"Published RMSE (mean over 13 models, read off a figure, ±0.001) beside RMSE to {own}, mean "
-            "over "
-            "layers and models. Which genotype a published suffix (-1, -2, -3) stands for is not known."
+            "over layers and models. Which genotype a published suffix (-1, -2, -3) stands for is not known."
         )
         blocks.append(table_block(alignment_beside_published(data), _alignment_columns(data), caption))
     return Section("published", "Published numbers beside ours", tuple(blocks))

@@ -7,6 +7,7 @@ notebooks.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,6 +134,8 @@ _RC = {
     "hatch.linewidth": 0.5,
 }
 _RASTER_DPI = 170
+_PATHS = re.compile(rb' d="[^"]*"')
+_DECIMALS = re.compile(rb"(\.\d\d)\d+")
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,9 @@ def to_svg(figure: Figure) -> bytes:
     with style():
         metadata = {"Date": None, "Creator": "neural-alignment"}
         figure.savefig(stream, format="svg", dpi=_RASTER_DPI, metadata=metadata)
-    return stream.getvalue()
+    # Six decimals of a point are a third of the file; two (a tenth of a hair's breadth) are more than any
+    # printer draws.
+    return _PATHS.sub(lambda path: _DECIMALS.sub(rb"\1", path.group()), stream.getvalue())
 
 
 def to_png(figure: Figure, dpi: int = 150) -> bytes:

@@ -301,3 +301,92 @@ def test_three_models_or_equal_gains_show_nothing(transfer: list[float]) -> None
 def test_two_models_draw_no_relation(build_report: Callable[..., ReportData]) -> None:
     table = build_report().table("transfer")
     assert gain_against_gain(build_report(transfer=table[table["model"] != "vgg11"])) is None
+
+
+def test_the_profile_draws_the_table_in_the_order_of_the_layers(
+    build_report: Callable[..., ReportData],
+) -> None:
+    table = build_report().table("similarity").sample(frac=1, random_state=0)
+    (drawing,) = layer_profile(build_report(similarity=table))
+    axes = {axes.get_title(loc="left"): axes for axes in drawing.figure.axes}["resnet18"]
+    chosen = table.query(
+        "model == 'resnet18' and representation == 'weighted' and metric == 'rmse_mean'"
+        " and group == 'inhibitory' and layer_variant == 'neurn'"
+    ).sort_values("layer_index")
+    assert any(
+        len(line.get_ydata()) == len(chosen) and np.allclose(line.get_ydata(), chosen["value"])
+        for line in axes.lines
+    )
+    assert [label.get_text() for label in axes.get_xticklabels()] == [f"stage{k}" for k in range(1, 7)]
+
+
+def test_the_profile_takes_all_cells_where_there_are_no_classes(
+    build_report: Callable[..., ReportData],
+) -> None:
+    table = build_report().table("similarity")
+    (drawing,) = layer_profile(build_report(similarity=table[table["group_by"] == "all"]))
+    assert "all n = 396" in drawing.caption
+
+
+def test_long_names_of_layers_are_shortened_but_told_apart(build_report: Callable[..., ReportData]) -> None:
+    table = build_report().table("similarity")
+    long = table.assign(
+        layer="backbone.features.block." + table["layer_index"].astype(int).astype(str) + ".conv"
+    )
+    (drawing,) = layer_profile(build_report(similarity=long))
+    ticks = [label.get_text() for label in drawing.figure.axes[0].get_xticklabels()]
+    assert all(len(tick) <= 16 for tick in ticks) and len(set(ticks)) == len(ticks)
+
+
+def test_deep_networks_keep_readable_ticks(build_report: Callable[..., ReportData]) -> None:
+    table = build_report().table("similarity").query("model == 'vgg11' and layer_index == 0")
+    deep = pd.concat([table.assign(layer=f"l{k}", layer_index=k) for k in range(54)])
+    (drawing,) = layer_profile(build_report(similarity=deep))
+    assert len(drawing.figure.axes[0].get_xticks()) <= 10
+
+
+def test_peaks_are_told_by_class_with_their_medians(report_data: ReportData) -> None:
+    drawing = peak_against_time(report_data)
+    assert drawing is not None
+    for name, cells in report_data.table("cells").groupby("neuron_class"):
+        assert (
+            f"{name} {cells['peak'].median():.1f} % at {cells['time_to_peak'].median():.2f} s"
+            in drawing.caption
+        )
+    assert {"peak dF/F (%)", "time to peak (s from onset)"} <= set(texts(drawing.figure))
+    assert sum(len(found) for found in offsets(drawing.figure)) == len(report_data.table("cells"))
+
+
+def test_undefined_reliabilities_are_counted_not_hidden(report_data: ReportData) -> None:
+    drawing = reliability_by_area(report_data)
+    assert drawing is not None
+    unknown = int(report_data.table("cells")["reliability"].isna().sum())
+    assert unknown > 0 and f"undefined for {unknown} more" in drawing.caption
+
+
+def test_quantiles_are_drawn_against_each_other(report_data: ReportData) -> None:
+    drawing = marginal_quantiles(report_data)
+    assert drawing is not None and len(drawing.figure.axes) == 2
+    part = report_data.table("marginals").query("quantity == 'split-half reliability'")
+    line = drawing.figure.axes[1].lines[1]
+    assert np.allclose(line.get_xdata(), part["real"]) and np.allclose(line.get_ydata(), part["simulated"])
+
+
+@pytest.mark.parametrize("only", ["neuron", "unit"])
+def test_maps_of_one_side_alone(only: str, report_data: ReportData) -> None:
+    assert report_data.examples is not None
+    maps = [item for item in report_data.examples.maps if item.kind == only]
+    drawing = example_maps(dataclasses.replace(report_data, examples=Examples(maps=maps)))
+    assert drawing is not None and drawing.figure.get_figwidth() == 3.5
+    shown = [axes.images[0].get_array() for axes in drawing.figure.axes if axes.images]
+    assert len(shown) == len(maps)
+    assert all(np.array_equal(made, item.image) for made, item in zip(shown, maps, strict=True))
+
+
+def test_glance_prints_the_change_of_every_model(report_data: ReportData) -> None:
+    drawing = alignment_and_transfer(report_data)
+    assert drawing is not None
+    summary = transfer_summary(report_data).query("source != target")
+    wide = summary.pivot_table(index="model", columns="layer_variant", values="mean")
+    for change in 100 * (wide["neurn"] - wide["baseline"]):
+        assert f"{change:+.1f}" in texts(drawing.figure)

@@ -340,3 +340,38 @@ def test_a_page_renders_in_a_process_of_its_own(tmp_path: Path) -> None:
         [sys.executable, "-W", "error", "-c", code], check=True, cwd=Path(report.__file__).parents[1]
     )
     assert "No neurons." in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_page_never_scrolls_sideways(width: int, written: ReportFiles, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    html = written.html.read_text(encoding="utf-8")
+    head, policy = html.split('<meta http-equiv="Content-Security-Policy"')
+    frame = head + policy[policy.index(">") + 1 :]
+    (tmp_path / "inner.html").write_text(frame, encoding="utf-8")
+    # Headless Chromium opens no window narrower than 500 px, so the narrow page is measured within a frame.
+    measure = "document.title = f.contentDocument.documentElement.scrollWidth"
+    (tmp_path / "t.html").write_text(
+        f"<!doctype html><iframe id=f src=inner.html style='width:{width}px;height:900px;border:0'></iframe>"
+        f"<script>f.onload = () => {{ {measure} }}</script>"
+    )
+    done = subprocess.run(
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--allow-file-access-from-files",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+            f"file://{tmp_path / 't.html'}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    title = done.stdout.split("<title>")[1].split("</title>")[0]
+    assert int(title) <= width

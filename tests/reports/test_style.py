@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import re
 import subprocess
 import sys
 
 import matplotlib
+import numpy as np
 import pytest
 
 from reports.style import (
@@ -102,3 +105,25 @@ def test_neither_pyplot_nor_the_pdf_library_is_imported_with_the_reports() -> No
     code = "import sys, reports; print([m for m in ('matplotlib.pyplot', 'weasyprint') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_paths_are_rounded_and_placements_are_not() -> None:
+    svg = draw().decode()
+    paths = re.findall(r' d="([^"]*)"', svg)
+    assert paths and not any(re.search(r"\.\d{3}", path) for path in paths)
+    assert "scale(0.08 -0.08)" in svg or re.search(r"scale\(0\.\d+ -0\.\d+\)", svg)
+
+
+def test_rounding_moves_nothing_that_can_be_seen() -> None:
+    exact = io.BytesIO()
+    with style():
+        figure = new_figure("A title", 3, 2)
+        figure.subplots().plot(np.linspace(0, 1, 50), np.sin(np.linspace(0, 9, 50)))
+        figure.savefig(exact, format="svg")
+    numbers = [
+        np.array(
+            [float(n) for path in re.findall(r' d="([^"]*)"', text) for n in re.findall(r"-?\d+\.?\d*", path)]
+        )
+        for text in (exact.getvalue().decode(), to_svg(figure).decode())
+    ]
+    assert len(numbers[0]) == len(numbers[1]) and np.abs(numbers[0] - numbers[1]).max() < 0.01
