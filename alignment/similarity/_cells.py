@@ -83,13 +83,9 @@ class CellScorer:
         Among :data:`METRICS`.
     seed, max_pairs : int
         Sample the units of a layer once cells times units exceed ``max_pairs``.
-    per_value : int
-        How many resamples a group will have: decides in which order densities are smoothed and mixed.
     """
 
-    def __init__(
-        self, vectors: Array, metrics: tuple[str, ...], *, seed: int, max_pairs: int, per_value: int
-    ):
+    def __init__(self, vectors: Array, metrics: tuple[str, ...], *, seed: int, max_pairs: int):
         self.metrics = metrics
         self.cell_metrics = tuple(metric for metric in metrics if metric in CELL_METRICS)
         self.finite = np.isfinite(vectors).all(axis=1)
@@ -100,7 +96,7 @@ class CellScorer:
         self._vectors = vectors[self.finite]
         self._row = np.cumsum(self.finite) - 1
         self._moments = _kernels.row_moments(self._vectors)
-        self._seed, self._max_pairs, self._resamples = seed, max_pairs, per_value
+        self._seed, self._max_pairs = seed, max_pairs
         self._unit_densities: dict[Lattice, Array] = {}
         self._counts: dict[Lattice, Array] = {}
 

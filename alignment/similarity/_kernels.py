@@ -17,6 +17,7 @@ from ._arrays import Array
 
 __all__ = [
     "bin_rows",
+    "bin_rows_exactly",
     "count_draws",
     "exact_pairs",
     "finish_block",
@@ -85,8 +86,17 @@ def row_moments(rows: Array) -> Array:
 
 
 def bin_rows(rows: Array, start: Array, step: Array, size: int) -> Array:
-    """Share each value between the two nodes beside it (linear binning): (n, d) to counts (n, size)."""
-    out: Array = _compile(_bin_rows)(rows, start, step, size)
+    """Share each value between the two nodes beside it (linear binning): (n, d) to shares (n, size).
+
+    Shares of a row sum to 1.
+    """
+    out: Array = _compile(_bin_rows)(rows, start, step, size)[0]
+    return out
+
+
+def bin_rows_exactly(rows: Array, start: Array, step: Array, size: int) -> tuple[Array, Array]:
+    """Return :func:`bin_rows` and the variance that binning added to each row, in squared steps."""
+    out: tuple[Array, Array] = _compile(_bin_rows)(rows, start, step, size)
     return out
 
 
@@ -189,17 +199,20 @@ def _row_moments(rows: Array) -> Array:
     return out
 
 
-def _bin_rows(rows: Array, start: Array, step: Array, size: int) -> Array:
+def _bin_rows(rows: Array, start: Array, step: Array, size: int) -> tuple[Array, Array]:
     out = np.zeros((rows.shape[0], size), dtype=np.float64)
+    added = np.zeros(rows.shape[0])
+    share = 1.0 / rows.shape[1]
     for i in range(rows.shape[0]):
         inverse = 1.0 / step[i]
         for k in range(rows.shape[1]):
             position = (rows[i, k] - start[i]) * inverse
             node = min(max(int(position), 0), size - 2)
             part = position - node
-            out[i, node] += 1.0 - part
-            out[i, node + 1] += part
-    return out
+            out[i, node] += share * (1.0 - part)
+            out[i, node + 1] += share * part
+            added[i] += share * part * (1.0 - part)
+    return out, added
 
 
 def _overlap_pairs(left: Array, right: Array) -> Array:

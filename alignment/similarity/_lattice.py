@@ -69,8 +69,7 @@ class Lattice:
         for start in range(0, len(rows), height):
             part = rows[start : start + height]
             ones = np.ones(len(part))
-            binned = _kernels.bin_rows(part, self.low * ones, step * ones, self.bins)
-            out[start : start + height] = binned / rows.shape[1]
+            out[start : start + height] = _kernels.bin_rows(part, self.low * ones, step * ones, self.bins)
         return out
 
     def smooth(self, counts: Array, widths: Array) -> Array:

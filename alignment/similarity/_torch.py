@@ -100,6 +100,7 @@ def overlap_ratio(
         torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (low, step, widths)
     )
     counts = torch.zeros((2, len(low), length), dtype=torch.float64, device=device)
+    width = width.clone()
     for side, values in enumerate((left, right)):
         sample = torch.from_numpy(np.ascontiguousarray(values)).to(device).double()
         position = (sample - start[:, None]) / spacing[:, None]
@@ -107,6 +108,8 @@ def overlap_ratio(
         part = position - node
         counts[side].scatter_add_(1, node, (1.0 - part) / values.shape[1])
         counts[side].scatter_add_(1, node + 1, part / values.shape[1])
+        # Sharing a value between two nodes spreads it: the kernel leaves that much out.
+        width[side] = (width[side] ** 2 - (part * (1.0 - part)).mean(dim=1)).clamp_(min=0.0).sqrt_()
     frequency = 2 * np.pi * torch.arange(length // 2 + 1, device=device, dtype=torch.float64) / length
     spectrum = torch.fft.rfft(counts, dim=2) * torch.exp(-0.5 * (width[:, :, None] * frequency) ** 2)
     masses = torch.fft.irfft(spectrum, n=length, dim=2)[:, :, :size].clamp_(min=0.0)

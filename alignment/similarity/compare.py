@@ -202,7 +202,7 @@ def _donor_notes(names: tuple[str, str], codes: list[Array], donors_known: bool)
         if len(side) == 1:
             notes.append(f"{name}: one cell, no interval")
         elif len(np.unique(side)) == 1:
-            notes.append(f"{name}: one donor, only its cells are resampled")
+            notes.append(f"{name}: one donor, or none named, only cells are resampled")
     return notes
 
 

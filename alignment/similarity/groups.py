@@ -182,7 +182,7 @@ def score_layers(
     check_integer(seed, "seed", owner, low=0)
     check_integer(max_pairs, "max_pairs", owner, low=1)
     codes = donor_codes(donors, len(vectors), owner)
-    scorer = CellScorer(vectors, chosen, seed=seed, max_pairs=max_pairs, per_value=bootstraps)
+    scorer = CellScorer(vectors, chosen, seed=seed, max_pairs=max_pairs)
     scored = []
     for name, units in layers.items() if isinstance(layers, Mapping) else layers:
         scored.append(scorer.score(name, units))
@@ -211,12 +211,13 @@ def check_groups(groups: Mapping[str, Any], n_cells: int, owner: str) -> dict[st
     """Return each group's cells as sorted unique positions; refuse positions and masks that do not fit."""
     members = {}
     for name, cells in groups.items():
-        index = np.asarray(cells)
+        index = np.asarray(list(cells) if isinstance(cells, range) else cells)
+        index = index.astype(np.int64) if index.size == 0 else index
         if index.dtype == bool:
             good = index.shape == (n_cells,)
             index = np.flatnonzero(index) if good else index
         else:
-            good = index.ndim == 1 and (index.size == 0 or index.dtype.kind in "iu")
+            good = index.ndim == 1 and index.dtype.kind in "iu"
             good = good and (index.size == 0 or (index.min() >= 0 and index.max() < n_cells))
         if not good:
             allowed = f"positions among the {n_cells} cells, or a mask of that length, in every group"
@@ -305,5 +306,5 @@ def _note(n_cells: int, n_used: int, n_donors: int) -> str:
     if n_used == 1:
         parts.append("one cell: no interval")
     elif n_used and n_donors == 1:
-        parts.append("one donor: only its cells are resampled")
+        parts.append("one donor, or none named: only cells are resampled")
     return "; ".join(parts)

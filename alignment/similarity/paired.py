@@ -87,14 +87,7 @@ def paired_differences(
     names = _metrics(baseline, variant, metrics, owner)
     keys, first, second = _aligned(baseline, variant, list(by), names, owner)
     n_cells = first.shape[1]
-    members = check_groups(
-        {
-            name: np.asarray(list(index)) if isinstance(index, range) else index
-            for name, index in groups.items()
-        },
-        n_cells,
-        owner,
-    )
+    members = check_groups(groups, n_cells, owner)
     codes = donor_codes(donors, n_cells, owner)
     tables = [
         _group(group, index, first, second, keys, names, codes, bootstraps, permutations, seed)
@@ -221,5 +214,5 @@ def _note(n_cells: int, n_used: int, n_donors: int) -> str:
     if n_used == 1:
         parts.append("one cell: no interval")
     elif n_used and n_donors == 1:
-        parts.append("one donor: only its cells are resampled")
+        parts.append("one donor, or none named: only cells are resampled")
     return "; ".join(parts)

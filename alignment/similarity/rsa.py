@@ -245,7 +245,7 @@ def _unit_triangles(stack: Array, method: str) -> Array:
     upper = np.triu_indices(stack.shape[1], 1)
     values = stack[:, upper[0], upper[1]].copy()
     valid = np.isfinite(values).all(axis=1)
-    if method == "spearman":
+    if method == "spearman" and valid.any():
         values[valid] = [rankdata(row) for row in values[valid]]
     values -= values.mean(axis=1, keepdims=True)
     length = np.sqrt(np.einsum("kt,kt->k", values, values))

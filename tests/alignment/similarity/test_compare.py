@@ -1,0 +1,153 @@
+"""Two groups beside each other: layers chosen apart from where they are scored, notes, refused input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alignment.similarity import benjamini_hochberg, compare_groups
+from neural_alignment import InputError
+
+LAYERS = ("conv1", "conv2", "fc")
+DONORS = np.repeat(np.arange(12), 5)
+GROUPS = {
+    "Fezf2-1": np.arange(0, 20),
+    "Sst-1": np.arange(20, 60),
+    "excitatory": np.arange(0, 40),
+    "straddling": np.arange(18, 23),
+    "one": np.array([59]),
+}
+
+
+def scores(seed: int, best: str = "conv2", gap: float = 0.05, models: tuple = ("vgg11",)) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    index = pd.MultiIndex.from_product([models, LAYERS, range(60)], names=["model", "layer", "cell"])
+    table = index.to_frame(index=False)
+    value = (
+        0.2
+        + 0.01 * rng.normal(size=len(table))
+        - 0.05 * (table["layer"] == best)
+        + gap * (table["cell"] >= 20)
+    )
+    return table.assign(rmse_mean=value, kde_iou_unit=1 - value)
+
+
+def test_best_layer_comes_from_the_other_half() -> None:
+    found = compare_groups(
+        scores(0, "fc"), GROUPS, "Fezf2-1", "Sst-1", DONORS, selection=scores(1, "conv2"), by=("model",)
+    ).table
+    assert (found["layer"] == "conv2").all()
+    evaluated = scores(0, "fc")
+    conv2 = evaluated[evaluated["layer"] == "conv2"]["rmse_mean"].to_numpy()
+    row = found[found["metric"] == "rmse_mean"].iloc[0]
+    assert (row["a_value"], row["b_value"]) == pytest.approx((conv2[:20].mean(), conv2[20:].mean()))
+    assert row["difference"] == pytest.approx(conv2[:20].mean() - conv2[20:].mean())
+    assert row["ci_low"] < row["difference"] < row["ci_high"] < 0
+    assert (row["a_cells"], row["b_cells"], row["a_donors"], row["b_donors"]) == (20, 40, 4, 8)
+    assert row["permuted"] == "donors"
+    assert row["p"] == pytest.approx(1 / 495, abs=0.006)  # 12 choose 4
+    best_overlap = found[found["metric"] == "kde_iou_unit"].iloc[0]
+    assert best_overlap["difference"] == pytest.approx(-row["difference"])
+
+
+def test_layers_of_each_model_are_chosen_apart() -> None:
+    models = ("vgg11", "resnet18")
+    selection = pd.concat([scores(1, "conv1", models=models[:1]), scores(2, "fc", models=models[1:])])
+    found = compare_groups(
+        scores(0, models=models), GROUPS, "Fezf2-1", "Sst-1", DONORS, selection=selection, by=("model",)
+    ).table
+    assert found.groupby("model")["layer"].unique().map(list).to_dict() == {
+        "vgg11": ["conv1"],
+        "resnet18": ["fc"],
+    }
+    for _, family in found.groupby("metric"):
+        np.testing.assert_allclose(family["q"], benjamini_hochberg(family["p"].to_numpy()))
+
+
+@pytest.mark.parametrize(("layer", "expected"), [("all", list(LAYERS)), ("fc", ["fc"])])
+def test_named_and_all_layers(layer: str, expected: list) -> None:
+    found = compare_groups(scores(0), GROUPS, "Fezf2-1", "Sst-1", DONORS, layer=layer, metrics=["rmse_mean"])
+    assert found.table["layer"].tolist() == expected
+    assert found.parameters["selected_on"] is None
+
+
+def test_no_difference_gives_uniform_p() -> None:
+    p = [
+        compare_groups(
+            scores(seed, gap=0.0),
+            GROUPS,
+            "Fezf2-1",
+            "Sst-1",
+            DONORS,
+            layer="fc",
+            metrics=["rmse_mean"],
+            bootstraps=100,
+            permutations=99,
+        )
+        .table["p"]
+        .item()
+        for seed in range(100)
+    ]
+    assert min(p) >= 0.01
+    assert abs(np.mean(np.array(p) <= 0.2) - 0.2) < 0.12  # 3 standard errors
+
+
+def test_shared_cells_count_for_the_smaller_group() -> None:
+    found = compare_groups(scores(0), GROUPS, "excitatory", "Fezf2-1", DONORS, layer="fc").table.iloc[0]
+    assert (found["a_cells"], found["b_cells"]) == (20, 20)
+    assert "20 cells of both groups count for Fezf2-1 alone" in found["note"]
+    back = compare_groups(scores(0), GROUPS, "Fezf2-1", "excitatory", DONORS, layer="fc").table.iloc[0]
+    assert back["difference"] == pytest.approx(-found["difference"])
+
+
+def test_straddling_donors_and_single_cells_are_said() -> None:
+    groups = {"a": np.arange(0, 18), "b": np.arange(18, 40)}
+    found = compare_groups(scores(0), groups, "a", "b", DONORS, layer="fc").table.iloc[0]
+    assert found["permuted"] == "cells"
+    assert "1 donors have cells on both sides" in found["note"]
+    single = compare_groups(scores(0), GROUPS, "Fezf2-1", "one", DONORS, layer="fc").table.iloc[0]
+    assert "one: one cell, no interval" in single["note"]
+    assert np.isnan(single["ci_low"])
+    assert 0 < single["p"] <= 1
+
+
+def test_missing_scores_are_left_out_and_said() -> None:
+    table = scores(0)
+    table.loc[table["cell"] == 2, "rmse_mean"] = np.nan
+    found = compare_groups(table, GROUPS, "Fezf2-1", "Sst-1", DONORS, selection=table).table.iloc[0]
+    assert found["a_cells"] == 19
+    assert "Fezf2-1: 1 of 20 cells left out" in found["note"]
+
+
+def test_seeded() -> None:
+    once, again, other = (
+        compare_groups(scores(0), GROUPS, "Fezf2-1", "Sst-1", DONORS, layer="fc", seed=seed).table
+        for seed in (1, 1, 2)
+    )
+    pd.testing.assert_frame_equal(once, again)
+    assert (once["ci_low"] != other["ci_low"]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"a": "Fezf2"}, "Did you mean 'Fezf2-1'"),
+        ({"b": "Fezf2-1"}, "another group than 'a'"),
+        ({"layer": "conv3"}, "Did you mean 'conv"),
+        ({"layer": "best"}, "Score the same cells on the other half"),
+        (
+            {"layer": "best", "selection": scores(1).query("layer != 'fc'")},
+            "over the comparisons, layers and cells",
+        ),
+        ({"layer": "best", "selection": scores(1).assign(rmse_mean=np.nan)}, "NaN throughout a layer"),
+        ({"groups": {"Fezf2-1": [1, 2], "Sst-1": []}}, "none in 'Sst-1'"),
+        ({"groups": {"Fezf2-1": [1, 2], "Sst-1": [1, 2]}}, "at least one scored cell of their own"),
+        ({"cells": scores(0)[["cell", "layer"]]}, "columns of 'cells'"),
+        ({"permutations": 3}, "permutations"),
+    ],
+)
+def test_refused(change: dict, message: str) -> None:
+    arguments = {"cells": scores(0), "groups": GROUPS, "a": "Fezf2-1", "b": "Sst-1", "layer": "fc"} | change
+    with pytest.raises(InputError, match=message):
+        compare_groups(**arguments)
