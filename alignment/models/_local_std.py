@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -38,18 +40,13 @@ def local_std(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
     """
     if image.is_floating_point() and image.dtype != torch.float64:
         image = image.float()
-    if _needs_eager(image):
+    kernel = None if _needs_eager(image) else _kernel_for(image.device.type)
+    if kernel is None:
         return local_std_eager(image, k, border)
-    if image.device.type == "cpu":
-        from alignment.models._local_std_cpu import local_std_cpu
-
-        return local_std_cpu(image, k, border)
-    if image.device.type == "cuda":
-        from alignment.models import _local_std_cuda
-
-        if _local_std_cuda.AVAILABLE:
-            return _local_std_cuda.local_std_cuda(image, k, border)
-    return local_std_eager(image, k, border)
+    sigma = kernel(image, k, border)
+    if image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous():
+        return sigma.contiguous(memory_format=torch.channels_last)
+    return sigma
 
 
 def local_std_eager(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
@@ -122,3 +119,16 @@ def _needs_eager(image: Tensor) -> bool:
         or type(image) is not Tensor
         or torch._C._functorch.maybe_current_level() is not None
     )
+
+
+def _kernel_for(device: str) -> Callable[[Tensor, int, str], Tensor] | None:
+    """Return the kernel of a device, or None where there is only the eager path."""
+    if device == "cpu":
+        from alignment.models._local_std_cpu import local_std_cpu
+
+        return local_std_cpu
+    if device == "cuda":
+        from alignment.models import _local_std_cuda
+
+        return _local_std_cuda.local_std_cuda if _local_std_cuda.AVAILABLE else None
+    return None
