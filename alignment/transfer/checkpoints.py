@@ -8,6 +8,7 @@ seed and its own number.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -74,7 +75,8 @@ def write_checkpoint(folder: Path, tensors: Mapping[str, Tensor], told: Mapping[
             os.fsync(file.fileno())
         temporary.replace(target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise DataError(f"The checkpoint {target} cannot be written: {error.strerror or error}.") from error
     return target
 

@@ -217,7 +217,9 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float,
     share, spread = successes / n, z * z / n
     centre = (share + spread / 2) / (1 + spread)
     half = z * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # At the ends the limits are exact; rounding could put them beside the share itself.
+    low = 0.0 if successes == 0 else float(centre - half)
+    return low, 1.0 if successes == n else float(centre + half)
 
 
 def expected_calibration_error(

@@ -154,7 +154,7 @@ def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
     # int32.
     dimensions = content[3]
     shape = np.frombuffer(content, ">i4", dimensions, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy()
 
 
 def _published_mnist_m(folder: Path, split: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""What a network makes of domains inside: mean, spread and sparsity by layer, and how far domains lie apart."""
+"""What a network makes of domains inside: mean, spread and sparsity by layer, and domains' distances."""
 
 from __future__ import annotations
 
