@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 
 from alignment._validation import check_integer
 from alignment.brain import _allen_layout as layout
@@ -48,6 +49,7 @@ __all__ = ["GENERATOR", "RELIABILITY_RANGE", "ground_truth", "resemblance", "sim
 GENERATOR = 1  # rises whenever the same parameters would give other data
 TRUTH = "ground_truth.npz"
 _UNFINISHED = "SIMULATION-UNFINISHED.json"
+_LOCK = ".simulation.lock"
 _BLOCK = 32  # cells whose traces are in memory at once
 _FILTER_GRID = (32, 32)
 
@@ -112,9 +114,17 @@ def simulate_observatory(
     }
     target = Path(folder).expanduser()
     try:
-        if not _begin(target, parameters):
+        if _is_finished(target, parameters):
             return target
-        _write(target, parameters, progress or (lambda done, total, text: None))
+        target.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target / _LOCK)
+        with lock:
+            # Another process may have finished it while this one waited.
+            if not _is_finished(target, parameters):
+                _begin(target, parameters)
+                _write(target, parameters, progress or (lambda done, total, text: None))
+                _tidy(target)
+            (target / _LOCK).unlink(missing_ok=True)
     except OSError as error:
         raise DataError(
             f"The simulated observatory could not be written to {target}: {error}. Free space or choose "
@@ -153,11 +163,11 @@ def ground_truth(folder: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
         return {name: file[name] for name in file.files}
 
 
-def _begin(folder: Path, parameters: dict[str, Any]) -> bool:
-    """Mark the folder as an unfinished simulation; False if it holds this very simulation already."""
+def _is_finished(folder: Path, parameters: dict[str, Any]) -> bool:
+    """Whether the folder holds this very simulation; raise if it holds anything but a part of it."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file. Give a new or empty folder for the simulated observatory.")
-    for name, finished in ((layout.SIMULATED, True), (_UNFINISHED, False)):
+    for name in (layout.SIMULATED, _UNFINISHED):
         marker = folder / name
         if marker.is_file():
             held = _read_parameters(marker)
@@ -166,15 +176,26 @@ def _begin(folder: Path, parameters: dict[str, Any]) -> bool:
                     f"{folder} holds another simulation ({_told(held)}). Choose another folder for "
                     f"{_told(parameters)}, or delete that one first."
                 )
-            return not finished
-    if folder.is_dir() and any(folder.iterdir()):
+            return name == layout.SIMULATED
+    if folder.is_dir() and any(path.name != _LOCK for path in folder.iterdir()):
         raise InputError(
             f"{folder} is not empty and holds no simulation. Give a new or empty folder, so that simulated "
             "and other data never mix."
         )
-    (folder / layout.NWB_FOLDER).mkdir(parents=True, exist_ok=True)
+    return False
+
+
+def _begin(folder: Path, parameters: dict[str, Any]) -> None:
+    """Mark the folder as an unfinished simulation, before anything else is in it."""
     layout.write_json(folder / _UNFINISHED, {"parameters": parameters})
-    return True
+    (folder / layout.NWB_FOLDER).mkdir(exist_ok=True)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what processes that were killed left under temporary names; the lock keeps others out."""
+    for leftover in [*folder.glob(".*.tmp*"), *(folder / layout.NWB_FOLDER).glob(".*.tmp")]:
+        leftover.unlink()
+    (folder / _UNFINISHED).unlink(missing_ok=True)
 
 
 def _read_parameters(marker: Path) -> dict[str, Any]:
@@ -225,7 +246,6 @@ def _write(folder: Path, parameters: dict[str, Any], progress: Progress) -> None
             "scenes": list(scenes.sources),
         },
     )
-    (folder / _UNFINISHED).unlink(missing_ok=True)
 
 
 def _write_session(
