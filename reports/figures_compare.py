@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -107,7 +107,7 @@ def _handles(a: str, b: str) -> list[Line2D]:
         Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=5, label=label)
         for (_, colour, marker), label in zip(_SIDES, (a, b), strict=True)
     ]
-    mark = {"color": INK, "marker": "D", "linestyle": "none", "markersize": 4}
+    mark: dict[str, Any] = {"color": INK, "marker": "D", "linestyle": "none", "markersize": 4}
     handles.append(Line2D([], [], label="q < 0.05", **mark))
     return [*handles, Line2D([], [], label="else", markerfacecolor="white", **mark)]
 

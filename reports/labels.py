@@ -128,8 +128,8 @@ def label_points(
     box = axes.get_window_extent(renderer)
     further = None if obstacles is None else axes.transData.transform(obstacles)
     centres = place_boxes(points, sizes, (box.x0, box.y0, box.x1, box.y1), obstacles=further)
-    for text in drawn:
-        text.remove()
+    for item in drawn:
+        item.remove()
     to_fraction = axes.transAxes.inverted()
     for text, size, point, centre in zip(texts, sizes, points, centres, strict=True):
         nearest = np.clip(point, centre - size / 2, centre + size / 2)

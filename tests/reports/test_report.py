@@ -375,3 +375,35 @@ def test_the_page_never_scrolls_sideways(width: int, written: ReportFiles, tmp_p
     )
     title = done.stdout.split("<title>")[1].split("</title>")[0]
     assert int(title) <= width
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "note"), [(10, "brief", False), (40, "", False), (75, "long", True)]
+)
+def test_long_tables_are_cut_in_print_and_say_so(rows: int, kind: str, note: bool) -> None:
+    sessions = pd.DataFrame({"experiment_id": range(rows), "trials": 50})
+    html = render_html(small(sessions=sessions))
+    assert f'<div class="table{" " * bool(kind)}{kind}">' in html
+    assert (f"The first 60 of {rows} rows" in html) == note
+    assert html.count('data-sort="50.0"') == rows, "the HTML page itself shows every row"
+
+
+def test_a_cut_table_really_is_short_in_print() -> None:
+    from weasyprint import HTML
+
+    sessions = pd.DataFrame({"experiment_id": range(400), "trials": 50})
+    pages = HTML(string=render_html(small(sessions=sessions))).render().pages
+    rows = [box for page in pages for box in page._page_box.descendants() if box.element_tag == "tr"]
+    assert 60 < len({id(box.element) for box in rows}) <= 64
+
+
+def test_a_long_unbroken_name_stays_on_the_paper() -> None:
+    from weasyprint import HTML
+
+    endless = "x" * 300
+    (first, *_) = (
+        HTML(string=render_html(small(title=endless, sentence=endless, notes=[endless]))).render().pages
+    )
+    lines = [box for box in first._page_box.descendants() if "xxxx" in getattr(box, "text", "")]
+    assert len(lines) >= 6
+    assert all(box.position_x + box.width <= 210 / 25.4 * 96 for box in lines)
