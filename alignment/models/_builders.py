@@ -15,6 +15,9 @@ from neural_alignment import DataError, InputError, closest
 
 __all__ = ["build_network"]
 
+# timm's families whose constructor takes the image's size, beside those that it marks as of fixed size.
+_WITH_SIZE = ("vit_", "deit", "swin", "beit", "eva", "cait_", "volo_", "xcit_", "mixer_", "maxvit", "coatnet")
+
 
 def build_network(
     record: Entry, num_classes: int, image_size: int, width: float, pretrained: str
@@ -70,10 +73,10 @@ def _timm(
 
 
 def _sized(timm: Any, base: str, image_size: int, small: bool) -> dict[str, Any]:
-    """Tell networks with position codes the image's size."""
-    if not base.startswith("vit_"):
-        accepted = inspect.signature(timm.model_entrypoint(base)).parameters
-        return {"img_size": image_size} if "img_size" in accepted else {}
+    """Tell networks with position codes or windows the size, which timm takes as ``img_size``."""
+    fixed = timm.get_pretrained_cfg(base).fixed_input_size
+    if not (fixed or base.startswith(_WITH_SIZE)):
+        return {}
     return {"img_size": image_size, **({"patch_size": 4} if small else {})}
 
 

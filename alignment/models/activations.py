@@ -492,7 +492,8 @@ def _checked(batch: Any, start: int) -> npt.NDArray[np.float32]:
 def _float32(images: Any) -> npt.NDArray[np.float32]:
     if isinstance(images, Tensor):
         images = images.detach().cpu().float().numpy()
-    return np.ascontiguousarray(images, dtype=np.float32)
+    # Writable, because torch shares the memory and warns about what it cannot write to.
+    return np.require(images, np.float32, ["C", "W"])
 
 
 def _device(device: str) -> torch.device:

@@ -70,7 +70,8 @@ class LocalContrast(nn.Module):
         Side of the Gaussian window, odd; its standard deviation is k/4. The window is weighted to sum to 1
         per channel.
     divisive : bool, default False
-        Divide by max(mean σ of the image, σ) after the subtraction.
+        Divide by max(mean σ of the image, σ) after the subtraction; σ is over all channels and at least a
+        grey level.
     border : {"reflect", "replicate", "zeros"}
         What the window sees outside of the image.
     """
@@ -94,9 +95,9 @@ class LocalContrast(nn.Module):
             centred = image if image.dtype == torch.float64 else image.float()
             centred = centred - self._blur(centred)
             if self.divisive:
-                sigma = self._blur(centred.square()).sum(1, keepdim=True)
-                # The root of an exact zero has no slope; a thousandth of a grey level is nothing to see.
-                sigma = (sigma + (1e-3 * GREY_LEVEL) ** 2).sqrt()
+                power = self._blur(centred.square()).sum(1, keepdim=True)
+                # Held at one grey level, so that rounding on flat images is not blown up.
+                sigma = power.clamp_min(GREY_LEVEL**2).sqrt()
                 centred = centred / torch.maximum(sigma, sigma.mean(dim=(2, 3), keepdim=True))
         return centred.to(image.dtype)
 

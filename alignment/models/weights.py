@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,11 @@ __all__ = ["PREFIXES", "check_finite", "load_weights", "network_of", "read_weigh
 
 # What training wrappers put before a network's own names; stripped while every key of a file has one.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.", "encoder.", "network.", "state_dict.")
+# What torch and safetensors raise on files that are cut or are something else.
+_UNREADABLE = (
+    OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError, struct.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
 # Keys under which checkpoints keep the weights beside an optimiser, an epoch and the like.
 _NESTS = ("state_dict", "model_state_dict", "model", "model_state", "net", "weights", "params", "module")
 
@@ -122,7 +128,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             "save the "
             "tensors alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
         ) from None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(_broken(path, error)) from None
     tensors = _tensors(content)
     if not tensors:
