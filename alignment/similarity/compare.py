@@ -261,7 +261,7 @@ def _statistics(
             for side, code, name in zip(scores, own, names, strict=True)
         ]
         independent = min(int(code.max()) + 1 if code.max() > 0 else len(code) for code in own)
-        out[3:5] = interval_limits(draws[0] - draws[1], independent)
+        out[3:5] = interval_limits(draws[0] - draws[1], out[2], independent)
     apart = len(np.intersect1d(codes[0], codes[1])) == 0 and min(int(code.max()) for code in own) > 0
     together = np.concatenate(scores)
     blocks = np.unique(np.concatenate(codes), return_inverse=True)[1] if apart else np.arange(len(together))

@@ -273,16 +273,23 @@ def _group_rows(
     resampled = "none" if len(used) < 2 else "donors, cells" if n_donors > 1 else "cells"
     independent = n_donors if n_donors > 1 else len(used)
     parts: list[tuple[Array, Array, Array]] = []
-    for values, draws in (
-        (None if columns is None else columns.mean(axis=0), drawn),
-        (None if population is None else overlap_to_iou(population.observed(scored)), drawn_population),
+    most_of_cells = np.array([1.0 if name.startswith("kde") else np.inf for name in scorer.cell_metrics])
+    for values, draws, most in (
+        (None if columns is None else columns.mean(axis=0), drawn, np.tile(most_of_cells, len(scored))),
+        (
+            None if population is None else overlap_to_iou(population.observed(scored)),
+            drawn_population,
+            np.ones(len(scored)),
+        ),
     ):
         if values is None:
             parts.append((np.empty(0),) * 3)
         elif not draws:
             parts.append((values, np.full(len(values), np.nan), np.full(len(values), np.nan)))
         else:
-            parts.append((values, *interval_limits(np.concatenate(draws), independent)))
+            low, high = interval_limits(np.concatenate(draws), values, independent)
+            # Every metric is at least 0, and KDE-IoU at most 1; a symmetric interval does not know that.
+            parts.append((values, np.maximum(low, 0.0), np.minimum(high, most)))
     counts = (len(used), n_donors)
     rows = []
     for position, layer in enumerate(scored):

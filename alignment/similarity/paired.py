@@ -190,7 +190,7 @@ def _group(
         rng = group_rng(group, seed)
         if len(used) > 1:
             drawn = np.concatenate([shares @ differences for shares in resample(own, bootstraps, rng)])
-            statistics[3:5] = interval_limits(drawn, n_donors if n_donors > 1 else len(used))
+            statistics[3:5] = interval_limits(drawn, statistics[2], n_donors if n_donors > 1 else len(used))
             resampled = "donors, cells" if n_donors > 1 else "cells"
         counts = np.zeros(tests)
         flipped = flipped_units(own)

@@ -67,15 +67,16 @@ def test_any_statistic() -> None:
 
 def test_wide_percentiles_for_few_independent_units() -> None:
     draws = np.random.default_rng(4).normal(size=200_000)
-    low, high = interval_limits(draws, 5)
-    assert high == pytest.approx(np.sqrt(5 / 4) * 2.776, rel=0.05)
-    assert low == pytest.approx(-high, rel=0.05)
-    assert interval_limits(draws, 10_000)[1] == pytest.approx(1.96, rel=0.02)
+    for units, student in ((3, 4.303), (5, 2.776), (6, 2.571), (30, 2.045)):
+        low, high = interval_limits(draws, 0.0, units)
+        assert high == pytest.approx(np.sqrt(units / (units - 1)) * student, rel=0.05)
+        assert low == pytest.approx(-high, rel=0.05)
+    assert interval_limits(draws, 0.0, 10_000)[1] == pytest.approx(1.96, rel=0.02)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("donors", [4, 8, 20])
-@pytest.mark.parametrize("between", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("donors", [3, 5, 8, 20])
+@pytest.mark.parametrize("between", [0.0, 0.1, 0.5, 0.9])
 def test_coverage(donors: int, between: float) -> None:
     """The 95 % interval covers the truth about as often as it says, or more often."""
     rng = np.random.default_rng([6, donors, int(100 * between)])
