@@ -189,8 +189,9 @@ def tell(done, total, text):
     print(done, flush=True)
     if slow:
         import time; time.sleep(0.05)
-result = train(model, source, epochs=8, patience=20, batch_size=64, device="cpu", checkpoint=sys.argv[1],
-progress=tell) print(state_digest(result.model), result.history["validation_loss"].sum().hex(), flush=True)
+options = dict(epochs=8, patience=20, batch_size=64, device="cpu", checkpoint=sys.argv[1])
+result = train(model, source, progress=tell, **options)
+print(state_digest(result.model), result.history["validation_loss"].sum().hex(), flush=True)
 """
 
 

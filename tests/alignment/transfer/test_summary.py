@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from alignment.transfer import paired_differences, published_transfers, rank_variants, summarise_seeds
+from neural_alignment import DataError, InputError
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    rows = [
+        (model, variant, "mnist", target, seed, 0.5 + gain + 0.02 * generator.standard_normal())
+        for model in ("cnn", "vit")
+        for variant, gain in (("baseline", 0.0), ("neurn", 0.2), ("lrn", 0.05))
+        for target in ("mnist", "mnist_m", "usps")
+        for seed in range(4)
+    ]
+    columns = ["model", "layer_variant", "source", "target", "seed", "accuracy"]
+    return pd.DataFrame(rows, columns=columns).sample(frac=1, random_state=0)
+
+
+def test_seeds_are_summarised(table: pd.DataFrame) -> None:
+    summary = summarise_seeds(table).set_index(["model", "layer_variant", "source", "target"])
+    chosen = table.query("model == 'vit' and layer_variant == 'neurn' and target == 'usps'")["accuracy"]
+    row = summary.loc[("vit", "neurn", "mnist", "usps")]
+    assert row["mean"] == pytest.approx(chosen.mean()) and row["sd"] == pytest.approx(chosen.std(ddof=1))
+    assert (row["low"], row["high"], row["seeds"]) == (chosen.min(), chosen.max(), 4)
+    assert len(summary) == 18
+
+
+def test_one_seed_has_no_spread(table: pd.DataFrame) -> None:
+    one = table[table["seed"] == 0]
+    assert summarise_seeds(one)["sd"].isna().all()
+    paired = paired_differences(one)
+    assert paired["difference"].notna().all() and (paired["seeds"] == 1).all()
+    assert paired[["ci_low", "ci_high", "p", "q"]].isna().all(axis=None)
+
+
+def test_paired_differences_agree_with_scipy(table: pd.DataFrame) -> None:
+    paired = paired_differences(table)
+    assert len(paired) == 6
+    for row in paired.itertuples():
+        both = table.query(f"model == '{row.model}' and target == '{row.target}'").pivot(
+            index="seed", columns="layer_variant", values="accuracy"
+        )
+        expected = stats.ttest_rel(both["neurn"], both["baseline"])
+        assert row.p == pytest.approx(expected.pvalue, rel=1e-9)
+        difference = both["neurn"] - both["baseline"]
+        low, high = stats.t.interval(0.95, 3, difference.mean(), stats.sem(difference))
+        assert (row.difference, row.ci_low, row.ci_high) == pytest.approx((difference.mean(), low, high))
+    assert paired["q"].to_numpy() == pytest.approx(multipletests(paired["p"], method="fdr_bh")[1])
+
+
+def test_only_seeds_that_both_have_are_paired(table: pd.DataFrame) -> None:
+    partial = table[~((table["layer_variant"] == "neurn") & (table["seed"] == 3))]
+    assert (paired_differences(partial)["seeds"] == 3).all()
+    apart = table[(table["layer_variant"] == "neurn") == (table["seed"] > 1)]
+    with pytest.raises(DataError, match="nothing to compare"):
+        paired_differences(apart)
+
+
+def test_equal_differences_are_certain_and_no_difference_is_nothing() -> None:
+    rows = [
+        ("cnn", variant, "a", "b", seed, value + seed)
+        for variant, value in (("baseline", 0.25), ("neurn", 0.5))
+        for seed in (0, 1, 2)
+    ]
+    columns = ["model", "layer_variant", "source", "target", "seed", "accuracy"]
+    paired = paired_differences(pd.DataFrame(rows, columns=columns))
+    assert paired.loc[0, ["difference", "ci_low", "ci_high", "p"]].tolist() == [0.25, 0.25, 0.25, 0.0]
+
+
+def test_methods_are_kept_apart(table: pd.DataFrame) -> None:
+    both = pd.concat([table.assign(method=name) for name in ("plain", "randconv")])
+    assert len(summarise_seeds(both)) == 36
+    assert len(paired_differences(both)) == 12
+    assert set(rank_variants(both)["method"]) == {"plain", "randconv"}
+    with pytest.raises(DataError, match="A seed occurs twice"):
+        summarise_seeds(both.drop(columns="method"))
+
+
+def test_ranks_over_transfers(table: pd.DataFrame) -> None:
+    ranks = rank_variants(table)
+    assert ranks[ranks["model"] == "cnn"]["layer_variant"].tolist()[0] == "neurn"
+    assert (ranks["transfers"] == 2).all()  # mnist to mnist is no transfer
+    assert (rank_variants(table, include_same=True)["transfers"] == 3).all()
+    assert ranks.groupby("model")["mean_rank"].sum().to_numpy() == pytest.approx([6, 6])
+    means = (
+        summarise_seeds(table[table["target"] != "mnist"]).groupby(["model", "layer_variant"])["mean"].mean()
+    )
+    for row in ranks.itertuples():
+        assert row.mean_accuracy == pytest.approx(means[(row.model, row.layer_variant)])
+
+
+def test_only_transfers_that_all_variants_have_are_ranked(table: pd.DataFrame) -> None:
+    partial = table[~((table["layer_variant"] == "lrn") & (table["target"] == "usps"))]
+    assert (rank_variants(partial)["transfers"] == 1).all()
+    with pytest.raises(DataError, match="nothing to rank"):
+        rank_variants(table[table["target"] == "mnist"])
+
+
+@pytest.mark.parametrize("function", [summarise_seeds, paired_differences, rank_variants])
+def test_tables_of_another_form_are_refused(function, table: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match="It lacks seed"):
+        function(table.drop(columns="seed"))
+    with pytest.raises(DataError, match="is empty"):
+        function(table.iloc[:0])
+
+
+def test_unknown_variants_are_refused(table: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match=r"'variant' parameter .* Did you mean 'neurn'"):
+        paired_differences(table, variant="neurm")
+
+
+def test_published_numbers_are_as_printed() -> None:
+    published = published_transfers()
+    assert len(published) == 5
+    assert (published["neurn"] > published["baseline"]).all()
+    assert published[["baseline", "neurn"]].to_numpy().max() <= 1
+    assert published["reference"].str.contains("arXiv").all()
+    first = published.iloc[0]
+    assert (first["source"], first["target"], first["baseline"], first["neurn"]) == (
+        "mnist",
+        "mnist_m",
+        0.397,
+        0.626,
+    )
