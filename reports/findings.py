@@ -229,4 +229,7 @@ def _variants(data: ReportData) -> list[str]:
         return []
     means = (100 * wide.mean()).sort_values(ascending=False)
     ranked = ", ".join(f"{variant_label(str(name))} {value:.1f} %" for name, value in means.items())
-    return [f"All layers on unseen domains, mean over the {len(wide)} cells that have them all: {ranked}."]
+    return [
+        f"All layers on unseen domains, mean over the {len(wide)} combinations of model, source and target "
+        f"that have them all: {ranked}."
+    ]

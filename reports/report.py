@@ -129,6 +129,7 @@ def render_html(data: ReportData, sections: list[Section] | None = None) -> str:
         origin_title=title,
         origin=origin,
         css=css,
+        screen_css=_template_text("screen.css"),
         script=script,
         script_digest=digest,
         version=__version__,

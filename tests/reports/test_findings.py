@@ -103,8 +103,8 @@ def test_other_layers_are_ranked_only_over_what_all_were_tried_on(
     data = build_report()
     transfer = data.table("transfer")
     gone = (transfer["layer_variant"] == "lcn") & (transfer["target"] == "digits_m")
-    assert "mean over the 9 cells" in text_of(data)
-    assert "mean over the 6 cells" in text_of(build_report(transfer=transfer[~gone]))
+    assert "mean over the 9 combinations" in text_of(data)
+    assert "mean over the 6 combinations" in text_of(build_report(transfer=transfer[~gone]))
 
 
 def test_classes_are_compared_with_their_intervals(build_report: Callable[..., ReportData]) -> None:

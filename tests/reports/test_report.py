@@ -407,3 +407,20 @@ def test_a_long_unbroken_name_stays_on_the_paper() -> None:
     lines = [box for box in first._page_box.descendants() if "xxxx" in getattr(box, "text", "")]
     assert len(lines) >= 6
     assert all(box.position_x + box.width <= 210 / 25.4 * 96 for box in lines)
+
+
+def test_writing_a_report_is_quiet(tmp_path: Path, build_report: Callable[..., ReportData]) -> None:
+    code = (
+        "from reports import ReportData, write_report;"
+        "write_report(ReportData(name='a', title='A', sentence='S', simulated=True, study_yaml='', "
+        "command=''),"
+        f" {str(tmp_path)!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=Path(report.__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == done.stderr == ""
