@@ -111,6 +111,17 @@ class Loop:
     def epoch(self, number: int) -> EpochResult:
         """Train for one epoch (counted from 0) and validate."""
         started = time.perf_counter()
+        losses = self.train(number)
+        accuracy, loss = self._validate()
+        # The epoch's only wait for the device: everything it has to tell, at once.
+        told = torch.cat([losses, loss[None], accuracy[None]]).tolist()
+        finite = np.isfinite(told[:-1])
+        bad = None if finite.all() else min(int(np.argmin(finite)), self.steps - 1)
+        seconds = time.perf_counter() - started
+        return EpochResult(float(np.mean(told[: self.steps])), told[-2], told[-1], seconds, bad)
+
+    def train(self, number: int) -> Tensor:
+        """Take an epoch's steps (counted from 0) without waiting for the device; return their losses."""
         losses = torch.zeros(self.steps, device=self.device)
         with self._seeded(number, 0):
             self.model.train()
@@ -119,13 +130,7 @@ class Loop:
             for step, positions in enumerate(order.tensor_split(self.steps)):
                 done = (number + step / self.steps) / self.settings.epochs
                 losses[step] = self._step(positions, done)
-        accuracy, loss = self._validate()
-        # The epoch's only wait for the device: everything it has to tell, at once.
-        told = torch.cat([losses, loss[None], accuracy[None]]).tolist()
-        finite = np.isfinite(told[:-1])
-        bad = None if finite.all() else min(int(np.argmin(finite)), self.steps - 1)
-        seconds = time.perf_counter() - started
-        return EpochResult(float(np.mean(told[: self.steps])), told[-2], told[-1], seconds, bad)
+        return losses
 
     def _step(self, positions: Tensor, progress: float) -> Tensor:
         while True:

@@ -205,10 +205,7 @@ def test_kill_nine_and_run_again_ends_with_the_same_numbers(tmp_path: Path) -> N
         command = [sys.executable, str(script), str(tmp_path / folder), *more]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
-    whole = run("whole")
-    told = whole.communicate(timeout=120)[0].split()
-    assert whole.returncode == 0 and told[:8] == [str(epoch) for epoch in range(1, 9)]
-    killed = run("killed", "slow")
+    whole, killed = run("whole"), run("killed", "slow")
     assert killed.stdout is not None
     while killed.stdout.readline().strip() != "3":
         pass
@@ -216,6 +213,8 @@ def test_kill_nine_and_run_again_ends_with_the_same_numbers(tmp_path: Path) -> N
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=60)
     assert killed.returncode == -signal.SIGKILL
+    told = whole.communicate(timeout=120)[0].split()
+    assert whole.returncode == 0 and told[:8] == [str(epoch) for epoch in range(1, 9)]
     again = run("killed")
     rest = again.communicate(timeout=120)[0].split()
     assert rest[-2:] == told[-2:]
