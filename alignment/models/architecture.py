@@ -1,8 +1,8 @@
 """Architectural similarity: networks' layer sequences aligned by Needleman–Wunsch (NeuRN, arXiv 2505.06881).
 
-Scores are whole numbers: ``match`` for two equal symbols, ``mismatch`` for two different ones, ``gap`` for a symbol
-opposite nothing. The papers' values, 1, -2 and -2, are the defaults; their heat map shows the Pearson correlation of
-the score matrix's rows.
+Scores are whole numbers: ``match`` for two equal symbols, ``mismatch`` for two different ones, ``gap`` for
+a symbol opposite nothing. The papers' values, 1, -2 and -2, are the defaults; their heat map shows the
+Pearson correlation of the score matrix's rows.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Alignment:
     def traceback(self) -> NDArray[np.int64]:
         """Cells of ``matrix`` that the alignment passes, from (0, 0) to the end, (steps + 1, 2).
 
-        Of equally good ways the one that pairs symbols latest in the sequences is taken, then the one that leaves
-        out a symbol of ``a``.
+        Of equally good ways the one that pairs symbols latest in the sequences is taken, then the one that
+        leaves out a symbol of ``a``.
         """
         i, j = len(self.a), len(self.b)
         cells = [(i, j)]
@@ -153,9 +153,9 @@ def similarity_matrix(
     Returns
     -------
     xr.Dataset
-        Over (model, other): ``score`` (int), ``correlation`` (Pearson, of the score matrix's rows: what the papers show)
-        and ``normalised``, the score over what the longer sequence has with itself (at most 1). Coordinate ``length``;
-        the scoring and the sequences are in the attributes.
+        Over (model, other): ``score`` (int), ``correlation`` (Pearson, of the score matrix's rows: what the
+        papers show) and ``normalised``, the score over what the longer sequence has with itself (at most
+        1). Coordinate ``length``; the scoring and the sequences are in the attributes.
 
     Raises
     ------
@@ -166,11 +166,13 @@ def similarity_matrix(
     --------
     >>> found = similarity_matrix({"vgg16": "CCMCCM", "vgg19": "CCMCCCM", "vit": "CLXLLXL"})
     >>> found["score"].sel(model="vgg16").values.tolist()
-    [6, 4, -10]
+    [6, 4, -11]
     """
     match, mismatch, gap = _check_scores(match, mismatch, gap)
     if len(sequences) < 2:
-        raise InputError(f"A similarity matrix needs at least two networks. Got {list(sequences)}: name more.")
+        raise InputError(
+            f"A similarity matrix needs at least two networks. Got {list(sequences)}: name more."
+        )
     symbols = {name: _check_symbols(sequence, name) for name, sequence in sequences.items()}
     names = list(symbols)
     score = _all_scores(list(symbols.values()), match, mismatch, gap)
@@ -188,14 +190,14 @@ def similarity_matrix(
             "match": match,
             "mismatch": mismatch,
             "gap": gap,
-            "symbols": {name: "".join(s) if max(map(len, s)) == 1 else " ".join(s) for name, s in symbols.items()},
+            "symbols": {
+                name: "".join(s) if max(map(len, s)) == 1 else " ".join(s) for name, s in symbols.items()
+            },
         },
     )
 
 
-def _all_scores(
-    sequences: list[tuple[str, ...]], match: int, mismatch: int, gap: int
-) -> NDArray[np.int64]:
+def _all_scores(sequences: list[tuple[str, ...]], match: int, mismatch: int, gap: int) -> NDArray[np.int64]:
     import parasail
 
     count = len(sequences)
@@ -205,10 +207,11 @@ def _all_scores(
         letter = dict(zip(kinds, _LETTERS, strict=False))
         texts = ["".join(letter[symbol] for symbol in sequence) for sequence in sequences]
         scoring = parasail.matrix_create(_LETTERS, match, mismatch, True)
+        # The scan kernel: parasail's striped one misses scores when opening a gap costs what extending it
+        # does.
         for i, text in enumerate(texts):
-            profile = parasail.profile_create_16(text, scoring)
             for j in range(i, count):
-                score[i, j] = parasail.nw_striped_profile_16(profile, texts[j], -gap, -gap).score
+                score[i, j] = parasail.nw_scan_16(text, texts[j], -gap, -gap, scoring).score
     else:
         for i in range(count):
             for j in range(i, count):
@@ -230,7 +233,9 @@ def _bordered_table(
         letter = dict(zip(shared, _LETTERS[2:], strict=False))
         one, other = ("".join(letter.get(s, none) for s in text) for text, none in ((a, "a"), (b, "b")))
         scoring = parasail.matrix_create(_LETTERS, match, mismatch, True)
-        table[1:, 1:] = parasail.nw_table_striped_16(one, other, -gap, -gap, scoring).score_table
+        # The table lies in memory of the result: keep that until the numbers are copied.
+        result = parasail.nw_table_scan_16(one, other, -gap, -gap, scoring)
+        table[1:, 1:] = result.score_table
         return table
     number = {symbol: index for index, symbol in enumerate(sorted({*a, *b}))}
     columns = np.array([number[symbol] for symbol in b])

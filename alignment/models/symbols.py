@@ -1,21 +1,22 @@
 """A network as a sequence of symbols, one a layer, in the order the layers run (NeuRN, arXiv 2505.06881).
 
-The network runs once on torch's ``meta`` device: shapes without numbers, so neither memory nor weights are needed. What
-counts is what is computed, not how it is written: a ReLU is one whether it is a module or a function call.
+The network runs once on torch's ``meta`` device: shapes without numbers, so neither memory nor weights are
+needed. What counts is what is computed, not how it is written: a ReLU is one whether it is a module or a
+function call.
 
 Three alphabets, from coarse to fine:
 
 ``papers``
-    C convolution, R activation, M max-pool, A average-pool, L linear, D dropout; and a letter each for the rest:
-    N normalisation, T transposed convolution, X attention, U upsampling, E embedding.
+    C convolution, R activation, M max-pool, A average-pool, L linear, D dropout; and a letter each for the
+    rest: N normalisation, T transposed convolution, X attention, U upsampling, E embedding.
 ``types``
-    C convolution, P pointwise (1x1), W depthwise, G grouped, T transposed; R rectifier (ReLU, ReLU6, leaky ...),
-    S smooth activation (SiLU, GELU, tanh ...), Q gate (sigmoid, hard sigmoid, softmax); M max-pool, A average-pool, V global
-    average; L linear; D dropout; B batch, Y layer, I instance and H other normalisation; X attention; U upsampling;
-    E embedding.
+    C convolution, P pointwise (1x1), W depthwise, G grouped, T transposed; R rectifier (ReLU, ReLU6, leaky
+    ...), S smooth activation (SiLU, GELU, tanh ...), Q gate (sigmoid, hard sigmoid, softmax); M max-pool, A
+    average-pool, V global average; L linear; D dropout; B batch, Y layer, I instance and H other
+    normalisation; X attention; U upsampling; E embedding.
 ``detailed``
-    Words such as ``C3/2w6``: the letter of ``types``, kernel, stride, groups (``g4``), and the width class w, the power
-    of two nearest to the number of output channels.
+    Words such as ``C3/2w6``: the letter of ``types``, kernel, stride, groups (``g4``), and the width class
+    w, the power of two nearest to the number of output channels.
 """
 
 from __future__ import annotations
@@ -38,25 +39,61 @@ __all__ = ["LEVELS", "Layer", "Trace", "layer_symbols", "trace_layers", "write_s
 LEVELS = ("papers", "types", "detailed")
 ACTIVATIONS = ("separate", "all", "none")
 
-# The papers' networks that come from Keras, where an activation right after a convolution or a linear layer is
-# part of it; those from torch list every activation.
+# The papers' networks that come from Keras, where an activation right after a convolution or a linear layer
+# is part of it; those from torch list every activation.
 KERAS = frozenset(
-    """mobilenet mobilenetv2 resnet50 resnet101 resnet152 resnet50v2 resnet101v2 resnet152v2 xception inceptionv3
-    inceptionresnetv2 vgg16 vgg19 densenet121 densenet169 densenet201 nasnet-mobile nasnet-large efficientnet_b0
-    efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6
-    efficientnet_b7""".split()
+    [
+        "mobilenet",
+        "mobilenetv2",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "resnet50v2",
+        "resnet101v2",
+        "resnet152v2",
+        "xception",
+        "inceptionv3",
+        "inceptionresnetv2",
+        "vgg16",
+        "vgg19",
+        "densenet121",
+        "densenet169",
+        "densenet201",
+        "nasnet-mobile",
+        "nasnet-large",
+        "efficientnet_b0",
+        "efficientnet_b1",
+        "efficientnet_b2",
+        "efficientnet_b3",
+        "efficientnet_b4",
+        "efficientnet_b5",
+        "efficientnet_b6",
+        "efficientnet_b7",
+    ]
 )
 # The papers' VGG11 is torchvision's, whose adaptive pooling and dropout are layers.
 TRACED_AS = {"vgg11": "torchvision:vgg11"}
 
-_RECTIFIERS = "relu relu6 hardtanh leaky_relu rrelu prelu threshold".split()
-_SMOOTH = "elu selu celu gelu silu mish hardswish tanh softplus softsign logsigmoid".split()
-_GATES = "sigmoid hardsigmoid softmax softmin log_softmax glu".split()
+_RECTIFIERS = ["relu", "relu6", "hardtanh", "leaky_relu", "rrelu", "prelu", "threshold"]
+_SMOOTH = [
+    "elu",
+    "selu",
+    "celu",
+    "gelu",
+    "silu",
+    "mish",
+    "hardswish",
+    "tanh",
+    "softplus",
+    "softsign",
+    "logsigmoid",
+]
+_GATES = ["sigmoid", "hardsigmoid", "softmax", "softmin", "log_softmax", "glu"]
 # What each function of torch is, by its name; a trailing underscore (in place) is dropped first.
 _KINDS: dict[str, str] = {
-    **{name: "R" for name in _RECTIFIERS},
-    **{name: "S" for name in _SMOOTH},
-    **{name: "Q" for name in _GATES},
+    **dict.fromkeys(_RECTIFIERS, "R"),
+    **dict.fromkeys(_SMOOTH, "S"),
+    **dict.fromkeys(_GATES, "Q"),
     **{f"conv{d}d": "C" for d in (1, 2, 3)},
     **{f"conv_transpose{d}d": "T" for d in (1, 2, 3)},
     **{f"{how}max_pool{d}d": "M" for how in ("", "adaptive_", "fractional_") for d in (1, 2, 3)},
@@ -155,14 +192,14 @@ def layer_symbols(
     Parameters
     ----------
     model : str or nn.Module
-        A name for :func:`~alignment.models.create_model` (also ``module.path:function``), or a module that takes
-        images (B, 3, H, W).
+        A name for :func:`~alignment.models.create_model` (also ``module.path:function``), or a module that
+        takes images (B, 3, H, W).
     level : {"papers", "types", "detailed"}
         The alphabet; see the module.
     activations : {"separate", "all", "none"}, optional
-        ``all`` activations are layers; ``separate`` ones only, not those right after a convolution or a linear layer;
-        or ``none``. By default what the papers' own sequences show: ``separate`` for their Keras networks, ``all`` for
-        the others.
+        ``all`` activations are layers; ``separate`` ones only, not those right after a convolution or a
+        linear layer; or ``none``. By default what the papers' own sequences show: ``separate`` for their
+        Keras networks, ``all`` for the others.
     normalisations, dropout : bool
         Whether they are layers. A dropout that drops nothing (p = 0) never is.
     collapse : bool
@@ -228,7 +265,7 @@ def write_symbols(
     if not words:
         raise InputError(
             f"{trace.name} has no layer that these options keep, so it has no sequence. It ran "
-            f"{len(trace.layers)} layers: keep activations or normalisations, or check that its forward uses them."
+            f"{len(trace.layers)} layers: keep activations or normalisations, or check its forward."
         )
     return tuple(words) if level == "detailed" else "".join(words)
 
@@ -291,13 +328,15 @@ def _trace(name: str, model: nn.Module, size: int, remake: Any = None) -> Trace:
             f"The network {name} cannot be run on images (1, 3, {size}, {size}): {error}. "
             "Give one that takes such images, or another image_size."
         ) from error
-    note = f"{name} does not run on the meta device ({reason}); it was run on the CPU with one {size} px image"
+    note = (
+        f"{name} does not run on the meta device ({reason}); it was run on the CPU with one {size} px image"
+    )
     warnings.warn(note, UserWarning, stacklevel=3)
     return Trace(name, layers, "cpu", note)
 
 
 def _run(model: nn.Module, size: int, device: str) -> tuple[Layer, ...]:
-    state = {name: tensor for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    state = dict((*model.named_parameters(), *model.named_buffers()))
     image = torch.zeros(1, 3, size, size, device=device)
     if device == "meta":
         state = {name: tensor.to("meta") for name, tensor in state.items()}
@@ -373,7 +412,7 @@ def _layer(func: Any, args: Any, kwargs: Any, output: Any, name: str) -> Layer |
 def _convolution(symbol: str, name: str, args: Any, kwargs: Any, image: Tensor, result: Tensor) -> Layer:
     weight = args[1] if len(args) > 1 else kwargs["weight"]
     stride = _argument(args, kwargs, 3, "stride", 1)
-    groups = int(_argument(args, kwargs, 7 if symbol == "T" else 6, "groups", 1))
+    groups = int(_argument(args, kwargs, 6, "groups", 1))
     kernel = int(weight.shape[-1])
     channels = image.shape[1 if image.dim() == weight.dim() else 0]
     if symbol == "C" and groups > 1:
@@ -403,7 +442,7 @@ def _is_global(image: Tensor, args: Any, kwargs: Any) -> bool:
 
 
 def _with_heads(layers: list[Layer]) -> tuple[Layer, ...]:
-    """Take convolutions of the classifier for what they are: once nothing sees a map any more, they are linear.
+    """Take convolutions of the classifier for what they are: where no map is left, they are linear.
 
     Some definitions write the fully connected layers as convolutions, the first as large as its map.
     """
