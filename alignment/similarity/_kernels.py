@@ -17,7 +17,7 @@ from ._arrays import Array
 
 __all__ = [
     "bin_rows",
-    "bin_rows_exactly",
+    "bin_rows_into",
     "count_draws",
     "exact_pairs",
     "finish_block",
@@ -90,14 +90,15 @@ def bin_rows(rows: Array, start: Array, step: Array, size: int) -> Array:
 
     Shares of a row sum to 1.
     """
-    out: Array = _compile(_bin_rows)(rows, start, step, size)[0]
+    out = np.zeros((len(rows), size))
+    bin_rows_into(out, rows, start, step, size)
     return out
 
 
-def bin_rows_exactly(rows: Array, start: Array, step: Array, size: int) -> tuple[Array, Array]:
-    """Return :func:`bin_rows` and the variance that binning added to each row, in squared steps."""
-    out: tuple[Array, Array] = _compile(_bin_rows)(rows, start, step, size)
-    return out
+def bin_rows_into(out: Array, rows: Array, start: Array, step: Array, size: int) -> Array:
+    """Add :func:`bin_rows` to zeros (n, ≥ size); return the variance that binning added, in squared steps."""
+    added: Array = _compile(_bin_rows)(out, rows, start, step, size)
+    return added
 
 
 def overlap_pairs(left: Array, right: Array) -> Array:
@@ -199,8 +200,7 @@ def _row_moments(rows: Array) -> Array:
     return out
 
 
-def _bin_rows(rows: Array, start: Array, step: Array, size: int) -> tuple[Array, Array]:
-    out = np.zeros((rows.shape[0], size), dtype=np.float64)
+def _bin_rows(out: Array, rows: Array, start: Array, step: Array, size: int) -> Array:
     added = np.zeros(rows.shape[0])
     share = 1.0 / rows.shape[1]
     for i in range(rows.shape[0]):
@@ -212,7 +212,7 @@ def _bin_rows(rows: Array, start: Array, step: Array, size: int) -> tuple[Array,
             out[i, node] += share * (1.0 - part)
             out[i, node + 1] += share * part
             added[i] += share * part * (1.0 - part)
-    return out, added
+    return added
 
 
 def _overlap_pairs(left: Array, right: Array) -> Array:

@@ -20,8 +20,8 @@ _NODES_PER_BANDWIDTH = 8.0
 _FINEST = 2**16
 # Bandwidths that the grid reaches beyond the outermost values.
 _MARGIN = 3.0
-# Numbers (8 bytes each) that one batch of pairs may take.
-_BATCH = 2**20
+# Numbers (8 bytes each) that one batch of pairs may take: small enough to stay in the cache.
+_BATCH = 2**17
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ class _Pairs:
     high: Array
 
     @classmethod
-    def of(cls, left: Array, right: Array) -> _Pairs:
-        moments = _kernels.row_moments(left), _kernels.row_moments(right)
+    def of(cls, left: Array, right: Array, moments: tuple[Array, Array] | None = None) -> _Pairs:
+        moments = moments or (_kernels.row_moments(left), _kernels.row_moments(right))
         widths = scott_bandwidth(moments[0], left.shape[1]), scott_bandwidth(moments[1], right.shape[1])
         low = np.minimum(moments[0][:, 0] - _MARGIN * widths[0], moments[1][:, 0] - _MARGIN * widths[1])
         high = np.maximum(moments[0][:, 1] + _MARGIN * widths[0], moments[1][:, 1] + _MARGIN * widths[1])
@@ -188,16 +188,20 @@ class _Pairs:
 
         low, step = self.low[rows], (self.high[rows] - self.low[rows]) / (size - 1)
         widths = np.stack([self.left_width[rows], self.right_width[rows]]) / step
-        # What runs over one end must not come in at the other: the circle is longer than the grid by 3
-        # bandwidths.
+        # What runs over one end must not come in at the other: the circle is 3 bandwidths longer.
         length = next_fast_len(size + int(np.ceil(_MARGIN * widths.max())) + 1, real=True)
         counts = np.zeros((2, len(low), length))
         for side, values in enumerate((self.left[rows], self.right[rows])):
-            counts[side, :, :size], added = _kernels.bin_rows_exactly(values, low, step, size)
+            added = _kernels.bin_rows_into(counts[side], values, low, step, size)
             # Sharing a value between two nodes spreads it: the kernel leaves that much out.
             widths[side] = np.sqrt(np.maximum(widths[side] ** 2 - added, 0.0))
-        frequency = 2 * np.pi * np.arange(length // 2 + 1) / length
-        spectrum = rfft(counts, axis=2)
+        # Beyond 9 / bandwidth the Gaussian's spectrum is below 1e-17; irfft takes what is left out as zeros.
+        narrowest = float(widths.min())
+        kept = length // 2 + 1
+        if narrowest > 0:
+            kept = min(kept, int(9.0 / narrowest * length / (2 * np.pi)) + 2)
+        frequency = 2 * np.pi * np.arange(kept) / length
+        spectrum = rfft(counts, axis=2)[:, :, :kept]
         spectrum *= np.exp(-0.5 * (widths[:, :, None] * frequency) ** 2)
         smooth = irfft(spectrum, n=length, axis=2)[:, :, :size]
         np.maximum(smooth, 0.0, out=smooth)
@@ -225,11 +229,13 @@ def _iou(left: Array, right: Array, grid_size: int, device: str) -> Array:
     smooth = np.flatnonzero(~points & np.isfinite(result) & (gap < reach[0] + reach[1]))
     if len(smooth) == 0:
         return result
-    pairs = _Pairs.of(left[smooth], right[smooth])
+    if len(smooth) < len(left):
+        left, right, first, second = (part[smooth] for part in (left, right, first, second))
+    pairs = _Pairs.of(left, right, (first, second))
     sizes = pairs.sizes(grid_size)
     for size in np.unique(sizes):
         chosen = np.flatnonzero(sizes == size)
-        same = pairs.take(chosen)
+        same = pairs if len(chosen) == len(sizes) else pairs.take(chosen)
         for rows in _batches(len(chosen), int(size), _BATCH if device == "cpu" else 2**28):
             if device == "cpu":
                 ratio = _ratio(*same.masses(rows, int(size)))
