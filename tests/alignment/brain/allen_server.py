@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,16 @@ FAULTS = (
 FILE_LINK = "/api/v2/well_known_file_download/"
 
 
+@dataclass
+class Request:
+    """One answer: its kind ("query" or "file"), the range asked for, the status, and the bytes that left."""
+
+    kind: str
+    asked: str
+    status: int
+    sent: int = 0
+
+
 class AllenServer:
     """Serve ``records`` (model name to list) and NWB ``files`` (id to path) on a port of 127.0.0.1."""
 
@@ -47,11 +58,12 @@ class AllenServer:
         self.records, self.files = dict(records or {}), dict(files or {})
         self.ranges, self.pause = ranges, pause
         self.stall_s = 60.0
-        self.requests: list[tuple[str, str, int, int]] = []  # kind, range asked for, status, bytes sent
+        self.requests: list[Request] = []
         self._faults: dict[str, list[str]] = {"query": [], "file": []}
         self._lock, self._closing = threading.Lock(), threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
+        self._http.handle_error = lambda *gone: None  # type: ignore[method-assign]  # clients are killed here
         self.uri = f"http://127.0.0.1:{self._http.server_address[1]}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
 
@@ -82,15 +94,18 @@ class AllenServer:
     def sent(self, kind: str = "file") -> int:
         """Bytes of answers of a kind that left the server."""
         with self._lock:
-            return sum(size for name, _, _, size in self.requests if name == kind)
+            return sum(request.sent for request in self.requests if request.kind == kind)
 
     def count(self, kind: str = "file") -> int:
         with self._lock:
-            return sum(name == kind for name, _, _, _ in self.requests)
+            return sum(request.kind == kind for request in self.requests)
 
-    def note(self, kind: str, asked: str, status: int, size: int) -> None:
+    def note(self, kind: str, asked: str, status: int) -> Request:
+        """Note an answer before it leaves, so that a client that has it all finds it noted."""
+        request = Request(kind, asked, status)
         with self._lock:
-            self.requests.append((kind, asked, status, size))
+            self.requests.append(request)
+        return request
 
     def wait(self, seconds: float) -> None:
         self._closing.wait(seconds)
@@ -151,13 +166,13 @@ def _handler(server: AllenServer) -> type[BaseHTTPRequestHandler]:
             self, kind: str, body: bytes, *, status: int = 200, fault: str = "", etag: str = ""
         ) -> None:
             if fault == "503":
-                server.note(kind, "", 503, 0)
+                server.note(kind, "", 503)
                 self.send_response(503)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
             if fault == "connection dropped":
-                server.note(kind, "", 0, 0)
+                server.note(kind, "", 0)
                 self.close_connection = True
                 return
             asked = self.headers.get("Range", "")
@@ -187,35 +202,34 @@ def _handler(server: AllenServer) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, kind: str, asked: str, status: int, body: bytes, fault: str) -> None:
             half = len(body) // 2
-            sent = 0
+            request = server.note(kind, asked, status)
             try:
                 if fault.startswith("cut short"):
-                    sent = self._write(body[:half])
+                    self._write(body[:half], request)
                     self.close_connection = True
                 elif fault == "stall":
-                    sent = self._write(body[:half])
+                    self._write(body[:half], request)
                     server.wait(server.stall_s)
                     self.close_connection = True
                 elif fault == "slow drip":
                     until = time.monotonic() + server.stall_s
-                    while time.monotonic() < until and sent < len(body):
-                        sent += self._write(body[sent : sent + 1])
+                    while time.monotonic() < until and request.sent < len(body):
+                        self._write(body[request.sent : request.sent + 1], request)
                         server.wait(0.05)
                     self.close_connection = True
                 elif server.pause:
                     for first in range(0, len(body), 1 << 14):
-                        sent += self._write(body[first : first + (1 << 14)])
+                        self._write(body[first : first + (1 << 14)], request)
                         server.wait(server.pause)
                 else:
-                    sent = self._write(body)
+                    self._write(body, request)
             except OSError:
-                self.close_connection = True
-            server.note(kind, asked, status, sent)
+                self.close_connection = True  # the client has gone
 
-        def _write(self, data: bytes) -> int:
+        def _write(self, data: bytes, request: Request) -> None:
+            request.sent += len(data)
             self.wfile.write(data)
             self.wfile.flush()
-            return len(data)
 
     return Handler
 
