@@ -16,7 +16,16 @@ import requests
 
 from neural_alignment import DataError, InputError, __version__
 
-__all__ = ["DEFAULT_URI", "Cancelled", "Network", "Transient", "check_uri", "download", "read_json"]
+__all__ = [
+    "DEFAULT_URI",
+    "Cancelled",
+    "Network",
+    "Transient",
+    "attempt",
+    "check_uri",
+    "download",
+    "read_json",
+]
 
 DEFAULT_URI = "http://api.brain-map.org"
 

@@ -184,8 +184,8 @@ MESSAGES = {
     "connection dropped": "connection",
     "another file": "cannot be read",
 }
-# Left out of random runs: faults that wait for time-outs or spoil many answers, and damage, which cannot show if
-# all that is left to come is a tail that no checksum covers.
+# Left out of random runs: faults that wait for time-outs or spoil many answers, and damage, which cannot show
+# if all that is left to come is a tail that no checksum covers.
 _NOT_RANDOM = ("stall", "slow drip", "redirect loop", "corrupted bytes")
 
 
