@@ -14,6 +14,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from alignment._validation import check_choice, check_integer
+from alignment.models.architecture import similarity_matrix
+from alignment.models.symbols import Trace, write_symbols
 from neural_alignment import InputError
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "MantelResult",
     "cluster",
     "compare_blocks",
+    "compare_options",
     "compare_published",
     "mantel",
     "predict_gains",
@@ -59,7 +62,7 @@ class Clustering:
     names : tuple of str
         Networks in the order of the similarity matrix.
     linkage : ndarray (models - 1, 4)
-        As :func:`scipy.cluster.hierarchy.linkage` returns it.
+        As of :func:`scipy.cluster.hierarchy.linkage`, each joint's children in the order of the leaves.
     order : tuple of str
         The leaves, neighbours as alike as the tree allows.
     """
@@ -126,7 +129,7 @@ def cluster(similarity: xr.Dataset, method: str = "average") -> Clustering:
         leaves[-1]
     ):  # either direction is as good: begin with the first named
         leaves = leaves[::-1]
-    return Clustering(tuple(names), np.asarray(tree), tuple(leaves))
+    return Clustering(tuple(names), _turned(tree, [names.index(leaf) for leaf in leaves]), tuple(leaves))
 
 
 def shortlist(similarity: xr.Dataset, k: int = 13) -> pd.DataFrame:
@@ -187,6 +190,48 @@ def compare_published(similarity: xr.Dataset) -> pd.DataFrame:
             ours = float(similarity["correlation"].sel(model=one, other=other))
             rows.append((one, other, value, ours, ours - value))
     return pd.DataFrame(rows, columns=["model", "other", "published", "ours", "difference"])
+
+
+def compare_options(traces: Mapping[str, Trace], level: str = "papers") -> pd.DataFrame:
+    """Ask how much the published correlations depend on what counts as a layer, which the papers leave open.
+
+    Their networks come from two libraries that differ in what they list as a layer: no one choice is theirs.
+
+    Parameters
+    ----------
+    traces : mapping of str to Trace
+        The networks, of :func:`~alignment.models.symbols.trace_layers`.
+    level : str
+        The alphabet.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row for each choice of ``activations``, ``normalisations`` and ``collapse``; a column for each
+        published pair that is here (``vgg16|vgg19``), and ``rms``, the root mean square difference from the
+        published. The first row is the default.
+    """
+    rows = []
+    choices = itertools.product((None, "all", "separate", "none"), (True, False), (False, True))
+    for activations, normalisations, collapse in choices:
+        options: dict[str, Any] = {"activations": activations, "normalisations": normalisations}
+        sequences = {
+            name: write_symbols(trace, level, collapse=collapse, **options) for name, trace in traces.items()
+        }
+        found = compare_published(similarity_matrix(sequences))
+        values = {f"{a}|{b}": ours for a, b, ours in found[["model", "other", "ours"]].values}
+        rms = math.sqrt(float((found["difference"] ** 2).mean())) if len(found) else math.nan
+        shown = "as in the source" if activations is None else activations
+        rows.append(
+            {
+                "activations": shown,
+                "normalisations": normalisations,
+                "collapse": collapse,
+                **values,
+                "rms": rms,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def compare_blocks(similarity: xr.Dataset) -> pd.DataFrame:
@@ -344,13 +389,23 @@ def _best_leaf_order(tree: NDArray[np.float64], distance: NDArray[np.float64]) -
     return unfold(len(ways) - 1, int(first), int(last))
 
 
+def _turned(tree: NDArray[np.float64], order: Sequence[int]) -> NDArray[np.float64]:
+    """Return the tree with the children of each joint in the order of the leaves."""
+    place = [order.index(leaf) for leaf in range(len(order))]  # of a joint: that of its first leaf
+    turned = tree.copy()
+    for row in turned:
+        row[:2] = sorted(row[:2], key=lambda child: place[int(child)])
+        place.append(place[int(row[0])])
+    return turned
+
+
 def _joined(left: NDArray[np.float64], meeting: NDArray[np.float64], right: NDArray[np.float64]) -> Any:
     to_right = (left[:, :, None] + meeting[None]).min(axis=1)
     return (to_right[:, :, None] + right[None]).min(axis=1)
 
 
 def _medoids(distance: NDArray[np.float64], k: int) -> list[int]:
-    """Return the best choice from the greedy start and from some random ones: exchanges end in local optima."""
+    """Return the best choice from a greedy start and some random ones: exchanges end in local optima."""
     rng = np.random.default_rng(0)
     starts = [_greedy(distance, k)]
     starts += [[int(index) for index in rng.permutation(len(distance))[:k]] for _ in range(20)]

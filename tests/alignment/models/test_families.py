@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy import stats
+from scipy.cluster.hierarchy import leaves_list
 
 from alignment.models.architecture import similarity_matrix
 from alignment.models.families import (
@@ -16,11 +17,13 @@ from alignment.models.families import (
     PUBLISHED,
     cluster,
     compare_blocks,
+    compare_options,
     compare_published,
     mantel,
     predict_gains,
     shortlist,
 )
+from alignment.models.symbols import trace_layers, write_symbols
 from neural_alignment import InputError
 
 
@@ -61,6 +64,7 @@ def test_no_other_order_that_the_tree_allows_is_better(seed: int) -> None:
         for one, other in itertools.product(orders(left), orders(right)):
             yield from (one + other, other + one)
 
+    assert [found.names[leaf] for leaf in leaves_list(found.linkage)] == list(found.order)
     taken = length([found.names.index(name) for name in found.order])
     assert taken == pytest.approx(min(length(order) for order in orders(10)))
 
@@ -180,3 +184,16 @@ def test_gains_that_follow_the_architecture_are_found() -> None:
 def test_bad_input_is_told(call, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call(_random(4, 0))
+
+
+def test_what_counts_as_a_layer_is_tried_out() -> None:
+    traces = {name: trace_layers(name) for name in ("vgg16", "vgg19", "vgg11", "vit")}
+    table = compare_options(traces)
+    assert len(table) == 16 and table.loc[0, "activations"] == "as in the source"
+    default = similarity_matrix({name: write_symbols(trace) for name, trace in traces.items()})
+    expected = compare_published(default)
+    assert table.loc[0, "vgg16|vit"] == pytest.approx(
+        float(default["correlation"].sel(model="vgg16", other="vit"))
+    )
+    assert table.loc[0, "rms"] == pytest.approx(np.sqrt((expected["difference"] ** 2).mean()))
+    assert table["rms"].nunique() > 4
