@@ -61,8 +61,10 @@ class RandConv(Method):
         # He's scale: the filtered images vary about as much as the originals.
         kernel = torch.randn(channels, channels, size, size) / (channels * size * size) ** 0.5
         mixed = float(torch.rand(()))
-        filtered = functional.conv2d(images, kernel.to(images), padding=size // 2)
-        return mixed * images + (1 - mixed) * filtered
+        # On values around zero, as the paper normalises them: black would stay black under any kernel.
+        centred = 2 * images - 1
+        filtered = functional.conv2d(centred, kernel.to(images), padding=size // 2)
+        return (mixed * centred + (1 - mixed) * filtered + 1) / 2
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the cross-entropy, with the consistency over three versions."""

@@ -112,13 +112,15 @@ class Loop:
         """Train for one epoch (counted from 0) and validate."""
         started = time.perf_counter()
         losses = self.train(number)
-        accuracy, loss = self._validate()
+        right, loss = self._validate()
         # The epoch's only wait for the device: everything it has to tell, at once.
-        told = torch.cat([losses, loss[None], accuracy[None]]).tolist()
+        told = torch.cat([losses, loss[None], right[None]]).tolist()
         finite = np.isfinite(told[:-1])
         bad = None if finite.all() else min(int(np.argmin(finite)), self.steps - 1)
         seconds = time.perf_counter() - started
-        return EpochResult(float(np.mean(told[: self.steps])), told[-2], told[-1], seconds, bad)
+        return EpochResult(
+            float(np.mean(told[: self.steps])), told[-2], told[-1] / len(self.held_labels), seconds, bad
+        )
 
     def train(self, number: int) -> Tensor:
         """Take an epoch's steps (counted from 0) without waiting for the device; return their losses."""
@@ -187,7 +189,7 @@ class Loop:
         with self._autocast():
             logits = predict(self.model, self.held_images, self.device, max(2, min(self.micro_batch, 512)))
         loss = functional.cross_entropy(logits, self.held_labels)
-        return (logits.argmax(dim=1) == self.held_labels).float().mean(), loss
+        return (logits.argmax(dim=1) == self.held_labels).sum().float(), loss
 
 
 class _Seeded:

@@ -26,7 +26,8 @@ class MixStyle(Method):
     alpha : float, optional
         Of the Beta(alpha, alpha) that the mixing weights come from.
     stages : int, optional
-        After how many early stages to mix. A stage ends where the maps next become smaller.
+        After how many early stages to mix. A stage ends where the maps next become smaller; a transformer's
+        only stage is its patch embedding.
     after : sequence of str, optional
         Names of modules to mix after, instead of ``stages``.
 
@@ -93,17 +94,20 @@ def mix_styles(maps: Tensor, alpha: float) -> Tensor:
 
 def early_stages(model: nn.Module, example: Tensor, stages: int) -> list[str]:
     """Name the modules that end a network's first stages: the last ones before the maps get smaller."""
-    seen: list[tuple[str, int, int]] = []
+    seen: list[tuple[str, int]] = []
     handles = []
-    learnt = False
+    latest: torch.Size | None = None
 
     def hook(name: str, convolution: bool) -> Any:
         def note(module: nn.Module, inputs: Any, output: Any) -> None:
-            nonlocal learnt
-            learnt = learnt or convolution
-            # What comes before the first convolution is the image itself.
-            if learnt and isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:
-                seen.append((name, output.shape[1], output.shape[-1]))
+            nonlocal latest
+            if not isinstance(output, Tensor) or output.ndim != 4:
+                return
+            latest = output.shape if convolution else latest
+            # Of the latest convolution's shape: neither the image before it nor an attention's heads are
+            # maps.
+            if output.shape == latest and output.shape[-1] > 1:
+                seen.append((name, output.shape[-1]))
 
         return note
 
@@ -119,7 +123,7 @@ def early_stages(model: nn.Module, example: Tensor, stages: int) -> list[str]:
         model.train(training)
         for handle in handles:
             handle.remove()
-    ends = [name for (name, _, size), (_, _, following) in pairwise(seen) if following < size]
+    ends = [name for (name, size), (_, following) in pairwise(seen) if following < size]
     ends = list(dict.fromkeys(ends)) or ([seen[-1][0]] if seen else [])
     if not ends:
         raise InputError(
