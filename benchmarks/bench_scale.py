@@ -1,4 +1,4 @@
-"""The whole comparison at the size of the Allen Brain Observatory: time by the number of cells, and memory."""
+"""The whole comparison at the size of the Allen Brain Observatory: memory, and time by number of cells."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from .compare import GroupComparison, compare_groups
 from .groups import CELL_METRICS, METRICS, GroupScores, score_groups, score_layers
 from .inference import Interval, PairedTest, benjamini_hochberg, bootstrap, paired_permutation
 from .kde_iou import Densities, kde_densities, kde_iou
+from .null import NullTest, null_test, shuffled_scenes
 from .paired import paired_differences
 from .rmse import NearestUnits, nearest_units, rmse
 from .rsa import RdmTest, compare_rdms, linear_cka, rdm, rdm_permutation_test
@@ -23,6 +24,7 @@ __all__ = [
     "Interval",
     "NearestUnits",
     "NoiseCeiling",
+    "NullTest",
     "PairedTest",
     "RdmTest",
     "benjamini_hochberg",
@@ -35,6 +37,7 @@ __all__ = [
     "nearest_units",
     "noise_ceiling",
     "normalise",
+    "null_test",
     "paired_differences",
     "paired_permutation",
     "published_claims",
@@ -43,5 +46,6 @@ __all__ = [
     "rmse",
     "score_groups",
     "score_layers",
+    "shuffled_scenes",
     "spearman_brown",
 ]

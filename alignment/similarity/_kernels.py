@@ -139,9 +139,9 @@ def count_draws(picked: Array, start: Array, size: Array, order: Array, uniform:
 def _squared_norms(rows: Array) -> Array:
     out = np.zeros(rows.shape[0])
     for i in range(rows.shape[0]):
-        total = 0.0
+        total = np.float64(0.0)
         for k in range(rows.shape[1]):
-            value = float(rows[i, k])
+            value = np.float64(rows[i, k])
             total += value * value
         out[i] = total
     return out
@@ -175,9 +175,9 @@ def _exact_pairs(left: Array, right: Array, pairs: Array) -> Array:
     out = np.zeros(pairs.shape[0])
     for p in range(pairs.shape[0]):
         i, j = pairs[p, 0], pairs[p, 1]
-        total = 0.0
+        total = np.float64(0.0)
         for k in range(left.shape[1]):
-            difference = float(left[i, k]) - float(right[j, k])
+            difference = np.float64(left[i, k]) - np.float64(right[j, k])
             total += difference * difference
         out[p] = total / left.shape[1]
     return out
@@ -186,16 +186,16 @@ def _exact_pairs(left: Array, right: Array, pairs: Array) -> Array:
 def _row_moments(rows: Array) -> Array:
     out = np.empty((rows.shape[0], 4))
     for i in range(rows.shape[0]):
-        low, high, total = float(rows[i, 0]), float(rows[i, 0]), 0.0
+        low, high, total = np.float64(rows[i, 0]), np.float64(rows[i, 0]), np.float64(0.0)
         for k in range(rows.shape[1]):
-            value = float(rows[i, k])
+            value = np.float64(rows[i, k])
             low, high = min(low, value), max(high, value)
             total += value
-        mean, spread = total / rows.shape[1], 0.0
+        mean, spread = total / rows.shape[1], np.float64(0.0)
         for k in range(rows.shape[1]):
-            spread += (float(rows[i, k]) - mean) ** 2
+            spread += (np.float64(rows[i, k]) - mean) ** 2
         if not math.isfinite(total):
-            low = high = mean = spread = math.nan
+            low = high = mean = spread = np.float64(np.nan)
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = low, high, mean, spread
     return out
 

@@ -257,39 +257,8 @@ def _group_rows(
             for layer in scored
             for metric in scorer.metrics
         ]
-    columns = (
-        np.concatenate([layer.values[used] for layer in scored], axis=1) if scorer.cell_metrics else None
-    )
-    population = scorer.population(used) if "kde_iou_population" in scorer.metrics else None
-    drawn: list[Array] = []
-    drawn_population: list[Array] = []
-    if len(used) > 1:
-        own = np.unique(codes[used], return_inverse=True)[1].reshape(-1).astype(np.int64)
-        for shares in resample(own, bootstraps, group_rng(group, seed)):
-            if columns is not None:
-                drawn.append(shares @ columns.astype(np.float32))
-            if population is not None:
-                drawn_population.append(overlap_to_iou(population.resampled(shares, scored)))
+    parts = _aggregated(used, scorer, scored, codes[used], bootstraps, group_rng(group, seed))
     resampled = "none" if len(used) < 2 else "donors, cells" if n_donors > 1 else "cells"
-    independent = n_donors if n_donors > 1 else len(used)
-    parts: list[tuple[Array, Array, Array]] = []
-    most_of_cells = np.array([1.0 if name.startswith("kde") else np.inf for name in scorer.cell_metrics])
-    for values, draws, most in (
-        (None if columns is None else columns.mean(axis=0), drawn, np.tile(most_of_cells, len(scored))),
-        (
-            None if population is None else overlap_to_iou(population.observed(scored)),
-            drawn_population,
-            np.ones(len(scored)),
-        ),
-    ):
-        if values is None:
-            parts.append((np.empty(0),) * 3)
-        elif not draws:
-            parts.append((values, np.full(len(values), np.nan), np.full(len(values), np.nan)))
-        else:
-            low, high = interval_limits(np.concatenate(draws), values, independent)
-            # Every metric is at least 0, and KDE-IoU at most 1; a symmetric interval does not know that.
-            parts.append((values, np.maximum(low, 0.0), np.minimum(high, most)))
     counts = (len(used), n_donors)
     rows = []
     for position, layer in enumerate(scored):
@@ -302,6 +271,38 @@ def _group_rows(
             said = "; ".join(filter(None, (note, layer.note if metric.startswith("kde_iou_unit") else "")))
             rows.append((layer.name, group, metric, *value, *counts, layer.n_units, resampled, said))
     return rows
+
+
+def _aggregated(
+    used: Array,
+    scorer: CellScorer,
+    scored: list[LayerScores],
+    donors: Array,
+    bootstraps: int,
+    rng: np.random.Generator,
+) -> list[tuple[Array, Array, Array]]:
+    """Return values and limits: the cells' metrics layer by layer, then the population's layer by layer."""
+    columns = np.concatenate([layer.values[used] for layer in scored], axis=1)
+    population = scorer.population(used) if "kde_iou_population" in scorer.metrics else None
+    values = [columns.mean(axis=0), np.empty(0)]
+    drawn: list[list[Array]] = [[], []]
+    if population is not None:
+        values[1] = overlap_to_iou(population.observed(scored))
+    own = np.unique(donors, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    for shares in resample(own, bootstraps, rng) if len(used) > 1 else ():
+        drawn[0].append(shares @ columns.astype(np.float32))
+        if population is not None:
+            drawn[1].append(overlap_to_iou(population.resampled(shares, scored)))
+    # Every metric is at least 0, and KDE-IoU at most 1; a symmetric interval does not know that.
+    most = np.array([1.0 if name.startswith("kde") else np.inf for name in scorer.cell_metrics])
+    independent = int(own.max()) + 1 if own.max() > 0 else len(used)
+    parts = []
+    for value, draws, highest in zip(values, drawn, (np.tile(most, len(scored)), np.ones(1)), strict=True):
+        low = high = np.full(len(value), np.nan)
+        if draws:
+            low, high = interval_limits(np.concatenate(draws), value, independent)
+        parts.append((value, np.maximum(low, 0.0), np.minimum(high, highest)))
+    return parts
 
 
 def _note(n_cells: int, n_used: int, n_donors: int) -> str:

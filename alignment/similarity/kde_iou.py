@@ -132,7 +132,7 @@ def kde_densities(a: Any, b: Any, grid_size: int = 1024) -> Densities:
         if sample.size == 0 or not np.isfinite(sample).all() or np.ptp(sample) == 0:
             raise fail(name, "kde_densities", "finite values that are not all equal", np.asarray(values))
         samples.append(sample)
-    pairs = _Pairs.of(*samples)
+    pairs = _Pairs.of(samples[0], samples[1])
     size = int(pairs.sizes(grid_size)[0])
     masses = pairs.masses(slice(0, 1), size)
     x = np.linspace(pairs.low[0], pairs.high[0], size)

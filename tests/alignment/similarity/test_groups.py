@@ -146,6 +146,13 @@ def test_layers_come_one_at_a_time_and_in_order(study: dict) -> None:
     assert seen == ["conv2", "conv1"] == list(found.table["layer"])
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_each_metric_alone_is_what_it_is_among_all(study: dict, scored, metric: str) -> None:
+    alone = score_layers(**study, metrics=(metric,), bootstraps=300, seed=1).table
+    among = scored.table[scored.table["metric"] == metric].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, among, rtol=1e-5)
+
+
 def test_missing_cells_are_left_out_and_said(study: dict) -> None:
     neurons = study["neurons"].copy()
     neurons[3, 5] = np.nan

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.integrate import simpson
 from scipy.stats import gaussian_kde
 
 from alignment.similarity import kde_densities, kde_iou
@@ -23,7 +24,7 @@ def reference(a: np.ndarray, b: np.ndarray, size: int = 2**13) -> float:
     high = max(x.max() + 3 * h for x, h in zip((a, b), widths, strict=True))
     grid = np.linspace(low, high, size)
     p, q = (kernel(grid) for kernel in kernels)
-    return float(np.trapz(np.minimum(p, q), grid) / np.trapz(np.maximum(p, q), grid))
+    return float(simpson(np.minimum(p, q), x=grid) / simpson(np.maximum(p, q), x=grid))
 
 
 SAMPLES = {
