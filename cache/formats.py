@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
+import re
 import shutil
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +105,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None
             )
         plain = np.ascontiguousarray(array).reshape(array.shape)
         ready[name] = plain.astype(plain.dtype.newbyteorder("="), copy=False)
-    save_file(ready, os.fspath(path))
+    with _disk_errors():
+        save_file(ready, os.fspath(path))
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
@@ -124,7 +127,8 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         seen.add(plain.untyped_storage().data_ptr())
         ready[name] = plain
     try:
-        save_file(ready, os.fspath(path))
+        with _disk_errors():
+            save_file(ready, os.fspath(path))
     except (KeyError, RuntimeError, ValueError) as error:
         raise InputError(
             f"The tensors {list(ready)[:4]} cannot be kept as safetensors: {error}. Only dense tensors can."
@@ -141,6 +145,20 @@ def _read_safetensors(path: Path, names: Iterable[str], framework: str) -> dict[
 
     with safe_open(os.fspath(path), framework=framework) as file:
         return {name: file.get_tensor(name) for name in names}
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Give back the system's error that safetensors wraps in text of its own: a full disk is told as one."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _without_encoding(dataset: xr.Dataset) -> xr.Dataset:

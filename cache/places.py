@@ -21,8 +21,17 @@ PROVENANCE = "provenance.json"
 TEMPORARY = ".tmp-"
 _STAGE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _KEY = re.compile(r"[0-9a-f]{8,64}")
-# What a disk, not a program, is to blame for: full, read-only, over quota, not ours, not a folder.
-_DISK = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO}
+# What a disk, not a program, is to blame for: full, read-only, over quota or file size, not ours, no folder.
+_DISK = {
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EIO,
+    errno.EFBIG,
+}
 
 
 def default_root() -> Path:
@@ -64,7 +73,7 @@ def writing(what: str, root: Path) -> Iterator[None]:
         if error.errno not in _DISK:
             raise
         raise DataError(
-            f"{what} cannot be written to the store {root}: {error.strerror}. Free space there "
+            f"{what} cannot be written to the store {root}: {os.strerror(error.errno)}. Free space there "
             "('nalign cache prune' helps), mend its permissions, or choose another: --cache or $NALIGN_CACHE."
         ) from error
 

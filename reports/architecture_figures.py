@@ -76,8 +76,8 @@ def architecture_map(
     listed = f" In bold: the {len(chosen)} that stand for all." if chosen else ""
     caption = (
         f"{label[0].upper()}{label[1:]} of Needleman–Wunsch scores (match {similarity.attrs['match']}, "
-        f"mismatch {similarity.attrs['mismatch']}, gap {similarity.attrs['gap']}) of n = {len(order)} networks' "
-        f"layer sequences; tree by average linkage of 1 − correlation.{listed}"
+        f"mismatch {similarity.attrs['mismatch']}, gap {similarity.attrs['gap']}) of n = {len(order)} "
+        f"networks' layer sequences; tree by average linkage of 1 − correlation.{listed}"
     )
     alt = f"Heat map of {len(order)} networks in the order {', '.join(order)}."
     return Drawing("architecture-map", figure, caption, alt)

@@ -257,6 +257,38 @@ def test_a_disk_that_cannot_be_written_gives_one_clear_error(store: Store, monke
         refuse()
 
 
+LIMITED = """
+import resource, sys
+import numpy as np, pandas as pd, torch, xarray as xr
+from cache import Store
+from neural_alignment import DataError
+many = np.random.default_rng(0).random(200_000)
+values = {{
+    "array": many, "tensor": torch.from_numpy(many), "table": pd.DataFrame({{"v": many}}),
+    "dataset": xr.Dataset({{"v": ("x", many)}}), "json": many.tolist(),
+}}
+store = Store({root!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for name, value in values.items():
+    try:
+        store.write("stage", {key!r}, value, {{}})
+    except DataError as error:
+        print(name, "File too large. Free space there" in str(error))
+store.write("stage", {key!r}, {{"a": 1}}, {{}})
+print(store.read("stage", {key!r}))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes to set")
+def test_a_disk_that_takes_no_more_is_told_alike_by_every_format_and_leaves_nothing(store: Store) -> None:
+    pytest.importorskip("torch")
+    code = LIMITED.format(root=str(store.root), key=KEY)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    told = done.stdout.splitlines()
+    assert told == [f"{name} True" for name in ("array", "tensor", "table", "dataset", "json")] + ["{'a': 1}"]
+    assert [path.name for path in (store.root / "stage").iterdir()] == [KEY]
+
+
 def test_other_errors_of_the_system_keep_their_kind(store: Store) -> None:
     with pytest.raises(FileNotFoundError), store.folder("stage", KEY, {}) as folder:
         (folder / "nothing").read_text()
