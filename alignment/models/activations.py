@@ -174,7 +174,8 @@ def extract_activations(
         store = None if save_maps is None else MapStore(Path(save_maps), plan.calls, plan.scenes, batch_size)
         with _determinism(deterministic):
             difference = _compare_precision(plan, compile) if amp or channels_last or compile else 0.0
-            # Half a gigabyte of weights takes a third of a second to digest, which the forward passes can hide.
+            # Half a gigabyte of weights takes a third of a second to digest, which the forward passes can
+            # hide.
             with ThreadPoolExecutor(1) as aside:
                 weights = aside.submit(weights_digest, model)
                 sums = _run(plan, store, progress)

@@ -138,7 +138,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
     """Refuse weights with a NaN or an infinity, naming the first ones."""
-    # A sum is finite only where every term is, and costs no second tensor; a sum may overflow, so doubt is settled.
+    # A sum is finite only where every term is, and costs no second tensor; a sum may overflow, so doubt is
+    # settled.
     doubted = [n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t.sum()))]
     bad = [n for n in doubted if not bool(torch.isfinite(tensors[n]).all())]
     if bad:
