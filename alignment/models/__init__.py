@@ -16,8 +16,10 @@ if TYPE_CHECKING:
         preflight,
         scene_digest,
     )
+    from alignment.models.architecture import needleman_wunsch, similarity_matrix
     from alignment.models.layers import LAYER_VARIANTS, WithLayer, create_layer, with_layer, with_neurn
     from alignment.models.neurn import NeuRN
+    from alignment.models.symbols import layer_symbols
     from alignment.models.weights import load_weights, weights_digest
     from alignment.models.zoo import Entry, ImageModel, create_model, entry, list_models
 
@@ -40,7 +42,7 @@ _HOMES = {
     "extract_activations": "activations",
     "preflight": "activations",
     "scene_digest": "activations",
-    "layer_symbols": "architecture",
+    "layer_symbols": "symbols",
     "needleman_wunsch": "architecture",
     "similarity_matrix": "architecture",
 }
@@ -57,10 +59,13 @@ __all__ = [
     "create_model",
     "entry",
     "extract_activations",
+    "layer_symbols",
     "list_models",
     "load_weights",
+    "needleman_wunsch",
     "preflight",
     "scene_digest",
+    "similarity_matrix",
     "weights_digest",
     "with_layer",
     "with_neurn",

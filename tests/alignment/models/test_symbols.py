@@ -162,6 +162,14 @@ def test_a_module_keeps_its_weights_its_mode_and_no_hooks() -> None:
     assert model.conv.weight.device.type == "cpu"
 
 
+def test_the_package_offers_the_names_that_users_type() -> None:
+    import alignment.models as models
+
+    assert models.layer_symbols is layer_symbols
+    assert models.needleman_wunsch("CM", "CM").score == 2
+    assert {"layer_symbols", "needleman_wunsch", "similarity_matrix"} <= set(models.__all__)
+
+
 class LooksAtValues(nn.Module):
     def __init__(self) -> None:
         super().__init__()
