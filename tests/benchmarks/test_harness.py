@@ -231,3 +231,30 @@ def test_a_broken_benchmark_does_not_lose_the_others(monkeypatch: pytest.MonkeyP
     assert command.main(["--quick", "--repeats", "1"]) == 1
     shown = capsys.readouterr()
     assert "no such file" in shown.err and "1 benchmarks broke" in shown.out and "hit" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("value", "at_most", "at_least", "met"),
+    [(2.0, 3.0, None, True), (3.0, 3.0, None, True), (3.1, 3.0, None, False),
+     (2.0, None, 3.0, False), (2.0, 3.0, 1.0, True), (0.5, 3.0, 1.0, False), (float("nan"), 3.0, None, False), (2.0, None, None, None)],
+)  # fmt: skip
+def test_a_budget_is_met_at_its_limit_and_never_by_no_number(value, at_most, at_least, met) -> None:
+    assert Line("x", "", value, value, value, at_most, at_least).met is met
+
+
+def test_a_quick_run_keeps_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(command, "HERE", tmp_path)
+    monkeypatch.setattr(command, "names", lambda: ["store"])
+    assert command.main(["store", "--quick", "--repeats", "1"]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_of_unequal_number_are_compared_by_their_medians(clock: Clock) -> None:
+    def bench_unequal(bench: Bench) -> None:
+        bench.ours("fast", clock.work(0.01))
+        bench.peer("slow", clock.work(1.0), repeats=1)
+        bench.within("fast", of="slow")
+        bench.faster("fast", than="slow")
+
+    lines = run_bench(bench_unequal, repeats=4).lines
+    assert [line.value for line in lines] == pytest.approx([0.01, 100])

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from cache import Store, make_key
+from cache import Store, digest_folder, make_key
 from neural_alignment import DataError, InputError
 
 KEY = make_key("stage", "1", {"n": 1}, {})
@@ -523,3 +523,82 @@ def test_digests_of_files_are_remembered_until_the_file_changes(
     assert len(read) == 2  # changed a moment ago: not remembered yet, it could change again unseen
     with pytest.raises(DataError, match="cannot be read"):
         store.digest_file(tmp_path / "missing")
+
+
+def test_a_folders_digest_is_remembered_file_by_file(store: Store, tmp_path: Path, monkeypatch) -> None:
+    data = tmp_path / "data"
+    (data / "deep").mkdir(parents=True)
+    for name in ("a", "deep/b"):
+        (data / name).write_text(name)
+        os.utime(data / name, (1_000_000, 1_000_000))
+    expected = digest_folder(data)
+    assert store.digest_folder(data) == expected
+
+    def refuse(path: object) -> str:
+        raise AssertionError(f"{path} is read again")
+
+    monkeypatch.setattr("cache.keys.digest_file", refuse)
+    assert store.digest_folder(data) == expected
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"stamp": 3}'])
+def test_a_damaged_memory_of_a_digest_is_not_believed(store: Store, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x")
+    os.utime(file, (1_000_000, 1_000_000))
+    digest = store.digest_file(file)
+    (memory,) = (store.root / ".digests").rglob("*.json")
+    memory.write_text(text)
+    assert store.digest_file(file) == digest
+    assert json.loads(memory.read_text())["digest"] == digest
+
+
+def test_only_some_parts_are_read_from_the_store(store: Store) -> None:
+    store.write("stage", KEY, {"a": np.ones(2), "t": pd.DataFrame({"x": [1]})}, {})
+    assert list(store.read("stage", KEY, only=["t"])) == ["t"]
+    with pytest.raises(InputError, match="no part 'z'"):
+        store.read("stage", KEY, only=["z"])
+    assert store.has("stage", KEY)  # a wrong question does no damage
+
+
+def test_verify_and_leftovers_keep_to_the_stage_that_is_asked_for(store: Store) -> None:
+    for stage in ("one", "two"):
+        store.write(stage, KEY, {"a": 1}, {})
+        (store.path(stage, KEY) / "value.json").write_text("")
+    assert [problem.stage for problem in store.verify("one").problems] == ["one"]
+    assert [entry.stage for entry in store.prune(stage="two", damaged=True)] == ["two"]
+    assert [entry.stage for entry in store.list()] == ["one"]
+
+
+def _hold(root: str, held) -> None:
+    with Store(root).lock("stage", KEY):
+        held.set()
+        time.sleep(60)
+
+
+def test_a_dead_process_holds_no_lock(store: Store) -> None:
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    owner = context.Process(target=_hold, args=(str(store.root), held))
+    owner.start()
+    assert held.wait(60)
+    owner.kill()
+    owner.join()
+    with store.lock("stage", KEY):
+        store.write("stage", KEY, {"a": 1}, {})
+    assert store.has("stage", KEY)
+
+
+def test_a_provenance_that_fails_leaves_nothing(store: Store) -> None:
+    def fails() -> dict[str, object]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.write("stage", KEY, {"a": 1}, fails)
+    assert not store.has("stage", KEY) and list((store.root / "stage").iterdir()) == []
+
+
+def test_the_store_tells_backups_that_it_can_be_made_again(store: Store) -> None:
+    store.write("stage", KEY, {"a": 1}, {})
+    assert (store.root / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
+    assert repr(store) == f"Store({str(store.root)!r})"
