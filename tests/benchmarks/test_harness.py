@@ -236,7 +236,8 @@ def test_a_broken_benchmark_does_not_lose_the_others(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("value", "at_most", "at_least", "met"),
     [(2.0, 3.0, None, True), (3.0, 3.0, None, True), (3.1, 3.0, None, False),
-     (2.0, None, 3.0, False), (2.0, 3.0, 1.0, True), (0.5, 3.0, 1.0, False), (float("nan"), 3.0, None, False), (2.0, None, None, None)],
+     (2.0, None, 3.0, False), (2.0, 3.0, 1.0, True), (0.5, 3.0, 1.0, False),
+     (float("nan"), 3.0, None, False), (2.0, None, None, None)],
 )  # fmt: skip
 def test_a_budget_is_met_at_its_limit_and_never_by_no_number(value, at_most, at_least, met) -> None:
     assert Line("x", "", value, value, value, at_most, at_least).met is met
