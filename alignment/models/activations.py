@@ -76,6 +76,8 @@ class _Plan:
     channels_last: bool = False
     compiled: Callable[[Tensor], Any] | None = None
     every: list[Call] = field(default_factory=list)
+    sink: _Reduced | None = None
+    restart: Callable[[], None] = lambda: None
 
     @property
     def scenes(self) -> int:
@@ -172,13 +174,15 @@ def extract_activations(
         plan.amp, plan.channels_last = amp, channels_last
         _check_memory(plan)
         store = None if save_maps is None else MapStore(Path(save_maps), plan.calls, plan.scenes, batch_size)
-        with _determinism(deterministic):
+        with _determinism(deterministic), _listening(plan, compile):
             difference = _compare_precision(plan, compile) if amp or channels_last or compile else 0.0
             # Half a gigabyte of weights takes a third of a second to digest, which the forward passes can
             # hide.
             with ThreadPoolExecutor(1) as aside:
                 weights = aside.submit(weights_digest, model)
                 sums = _run(plan, store, progress)
+            if channels_last:
+                plan.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return _datasets(plan, sums, weights.result(), difference)
 
 
@@ -205,12 +209,13 @@ def preflight(
         reduced = _Reduced(plan)
         batch = _batch(plan, 0, min(batch_size, plan.scenes))
         seconds = []
-        for _ in range(2):
-            start = time.perf_counter()
-            _forward(plan, batch, reduced)
-            if plan.device.type == "cuda":
-                torch.cuda.synchronize(plan.device)
-            seconds.append(time.perf_counter() - start)
+        with _listening(plan, opaque=False):
+            for _ in range(2):
+                start = time.perf_counter()
+                _forward(plan, batch, reduced)
+                if plan.device.type == "cuda":
+                    torch.cuda.synchronize(plan.device)
+                seconds.append(time.perf_counter() - start)
         largest = sorted((c.numbers for c in plan.every), reverse=True)[:2]
         numbers = int(np.prod(batch.shape[1:])) + sum(largest)
         return Preflight(
@@ -370,13 +375,34 @@ def _run(
     return responses, totals, digest.hexdigest()
 
 
+@contextmanager
+def _listening(plan: _Plan, opaque: bool) -> Iterator[None]:
+    """Put hooks on the layers once for the whole run, so that a compiled model keeps those it knows."""
+
+    def see(name: str, output: Tensor) -> None:
+        if plan.sink is not None:
+            plan.sink.see(name, output)
+
+    with hooked(plan.modules, see, opaque) as plan.restart:
+        yield
+
+
 def _forward(plan: _Plan, batch: npt.NDArray[np.float32], reduced: _Reduced) -> None:
     image = torch.from_numpy(batch).to(plan.device, non_blocking=True)
     if plan.channels_last:
         image = image.to(memory_format=torch.channels_last)
     autocast = nullcontext() if plan.amp is None else torch.autocast(plan.device.type, dtype=_AMP[plan.amp])
-    with hooked(plan.modules, reduced.see), torch.no_grad(), autocast:
-        (plan.compiled or plan.model)(image)
+    plan.sink = reduced
+    plan.restart()
+    with torch.no_grad(), autocast:
+        model = plan.model if plan.compiled is None else plan.compiled
+        model(image)
+    lost = sorted(reduced.calls.keys() - reduced.responses.keys())
+    if lost:
+        raise DataError(
+            f"The layer {lost[0]!r} ran on the first image and not on a batch: the network's path depends "
+            "on its input."
+        )
 
 
 def _compare_precision(plan: _Plan, compile: bool) -> float:

@@ -439,3 +439,26 @@ def test_memory_is_that_of_a_batch():
     few, many = peak(100), peak(10_000)
     # The images alone are 123 MB, mapped and so counted while resident; the results 2 MB.
     assert many - few < 160_000
+
+
+class Moody(nn.Module):
+    """Leaves a layer out when a batch holds more than one image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+        self.relu = nn.ReLU()
+
+    def forward(self, image):
+        maps = self.conv(image)
+        return self.relu(maps) if len(image) == 1 else maps
+
+
+def test_a_layer_that_runs_only_sometimes():
+    with pytest.raises(DataError, match="'relu' ran on the first image and not on a batch"):
+        extract_activations(Moody(), scenes(4), layers=["conv", "relu"])
+
+
+def test_the_memory_format_goes_back(awkward):
+    extract_activations(awkward, scenes(2), layers="conv", channels_last=True)
+    assert awkward.pair.conv.weight.is_contiguous()
