@@ -104,9 +104,8 @@ def early_stages(model: nn.Module, example: Tensor, stages: int) -> list[str]:
             if not isinstance(output, Tensor) or output.ndim != 4:
                 return
             latest = output.shape if convolution else latest
-            # Of the latest convolution's shape: neither the image before it nor an attention's heads are
-            # maps.
-            if output.shape == latest and output.shape[-1] > 1:
+            # With the latest convolution's channels: neither the image before it nor an attention's heads.
+            if latest is not None and output.shape[1] == latest[1] and 1 < output.shape[-1] <= latest[-1]:
                 seen.append((name, output.shape[-1]))
 
         return note

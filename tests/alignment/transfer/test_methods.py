@@ -13,7 +13,7 @@ from alignment.transfer.adversarial import DomainAdversarial, classifier_of
 from alignment.transfer.augmentations import AugMix, RandAugment, RandConv, _divergence
 from alignment.transfer.checkpoints import state_digest
 from alignment.transfer.mixstyle import MixStyle, early_stages, mix_styles
-from neural_alignment import InputError
+from neural_alignment import DataError, InputError
 
 Make = Callable[..., nn.Module]
 Blobs = Callable[..., Domain]
@@ -244,6 +244,15 @@ def test_adversarial_reverses_the_gradient_that_reaches_the_features() -> None:
 def test_adversarial_needs_a_linear_classifier() -> None:
     with pytest.raises(InputError, match="a linear layer of 3 outputs"):
         classifier_of(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), 3)
+
+
+def test_a_method_with_a_schedule_is_not_resumed_at_another_length(
+    network: Make, blobs: Blobs, tmp_path: Path
+) -> None:
+    options = {"method": "adversarial", "target": blobs(seed=4), "checkpoint": tmp_path, **FAST}
+    train(network(), blobs(), epochs=2, **options)
+    with pytest.raises(DataError, match=r"different: epochs"):
+        train(network(), blobs(), epochs=3, **options)
 
 
 def test_adversarial_never_sees_the_targets_labels(network: Make, blobs: Blobs) -> None:
