@@ -203,9 +203,9 @@ def _job(
 ) -> dict[str, Any]:
     """Return what makes a training this one. A longer or shorter run of it is still the same."""
     kept = {name: value for name, value in asdict(settings).items() if name not in ("epochs", "patience")}
-    if type(method).loss is not Method.loss:
-        kept["epochs"] = settings.epochs  # its loss may depend on how much of the training is done
     described = f"{type(method).__module__}:{type(method).__qualname__} {method.describe()}"
+    if type(method).loss is not Method.loss:
+        described += f" in {settings.epochs} epochs"  # its loss may depend on how much of them is done
     seen = target.digest if target is not None and method.sees_target else None
     return {
         "domain": domain.digest,

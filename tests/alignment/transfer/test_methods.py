@@ -251,7 +251,7 @@ def test_a_method_with_a_schedule_is_not_resumed_at_another_length(
 ) -> None:
     options = {"method": "adversarial", "target": blobs(seed=4), "checkpoint": tmp_path, **FAST}
     train(network(), blobs(), epochs=2, **options)
-    with pytest.raises(DataError, match=r"different: epochs"):
+    with pytest.raises(DataError, match=r"different: method"):
         train(network(), blobs(), epochs=3, **options)
 
 
