@@ -63,7 +63,13 @@ def check_name(value: Any, what: str, known: Collection[str], where: str = "") -
 
 
 def check_integer(
-    value: Any, parameter: str, owner: str, *, low: int | None = None, high: int | None = None, odd: bool = False
+    value: Any,
+    parameter: str,
+    owner: str,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+    odd: bool = False,
 ) -> int:
     """Return ``value`` as ``int`` if it is a whole number within the limits (booleans are refused)."""
     good = isinstance(value, Integral) and not isinstance(value, bool)

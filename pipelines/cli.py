@@ -30,7 +30,8 @@ app.add_typer(store.app, name="cache")
 app.add_typer(observatory.app, name="observatory")
 
 CacheOption = Annotated[
-    Path | None, typer.Option("--cache", help="The store of results.", envvar="NALIGN_CACHE", show_default=False)
+    Path | None,
+    typer.Option("--cache", help="The store of results.", envvar="NALIGN_CACHE", show_default=False),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Run folders go here.")]
 DataOption = Annotated[
@@ -39,7 +40,9 @@ DataOption = Annotated[
 
 
 @app.callback(invoke_without_command=True)
-def _top(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+def _top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
     if version:
         typer.echo(f"neural-alignment {__version__}")
         raise typer.Exit
@@ -51,7 +54,9 @@ def run(
     out: OutOption = Path("runs"),
     cache: CacheOption = None,
     data: DataOption = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; overrides the study's compute.workers.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; overrides the study's compute.workers.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")] = False,
 ) -> None:
     """Compute what is missing of a study and write its report."""
@@ -100,9 +105,8 @@ def report(
     cache: CacheOption = None,
 ) -> None:
     """Write a run's report again from the results in the store, computing nothing else."""
-    from pipelines.run import rewrite_report
-
     from cache import Store
+    from pipelines.run import rewrite_report
 
     folder = rewrite_report(run, Store(cache))
     Console(highlight=False).print(f"{folder / 'report.html'}\n{folder / 'report.pdf'}", markup=False, soft_wrap=True)
@@ -175,7 +179,11 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
             place = error.filename or "a file"
-            return _say(errors, f"{place} cannot be written: {error.strerror}. Free space or choose another folder.", 1)
+            return _say(
+                errors,
+                f"{place} cannot be written: {error.strerror}. Free space or choose another folder.",
+                1,
+            )
         return _internal(errors)
     except Exception:
         return _internal(errors)
@@ -192,9 +200,7 @@ def _interrupted(errors: Console) -> int:
 
 
 def _internal(errors: Console) -> int:
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="nalign-", suffix=".log", delete=False, encoding="utf-8"
-    ) as log:
+    with tempfile.NamedTemporaryFile("w", prefix="nalign-", suffix=".log", delete=False, encoding="utf-8") as log:
         traceback.print_exc(file=log)
     last = traceback.format_exc().strip().splitlines()[-1]
     return _say(errors, f"An error inside neural-alignment: {last}\nThe traceback, for a bug report: {log.name}", 1)

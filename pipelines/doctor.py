@@ -86,11 +86,7 @@ def checks(store: str | os.PathLike[str] | None = None, uri: str | None = None) 
 def _python() -> Check:
     version = platform.python_version()
     ok = sys.version_info[:2] == (3, 11)
-    remedy = (
-        ""
-        if ok
-        else "Make an environment with Python 3.11: AllenSDK's pinned packages have no other in common."
-    )
+    remedy = "" if ok else "Make an environment with Python 3.11: AllenSDK's pinned packages have no other in common."
     return Check("Python", ok, f"{version} at {sys.executable}", remedy)
 
 
@@ -137,9 +133,7 @@ def _torch() -> Check:
             cards.append(f"{card.name} ({card.total_memory / 2**30:.0f} GiB)")
         return Check("torch", True, f"{seen}, {', '.join(cards)}")
     if shutil.which("nvidia-smi") is not None and torch.version.cuda is None:
-        return Check(
-            "torch", True, f"{seen}; this machine has an NVIDIA driver, this torch is built without CUDA"
-        )
+        return Check("torch", True, f"{seen}; this machine has an NVIDIA driver, this torch is built without CUDA")
     return Check("torch", True, f"{seen}, no GPU")
 
 
@@ -154,9 +148,7 @@ def _torchvision() -> Check:
 def _allensdk() -> Check:
     # Its import is what breaks: it needs pkg_resources, which newer setuptools lack, though 'pip check' is
     # content. In a process of its own, so that what it says about its dependencies is not printed here.
-    tried = subprocess.run(
-        [sys.executable, "-c", f"import {ALLENSDK}"], capture_output=True, text=True, timeout=120
-    )
+    tried = subprocess.run([sys.executable, "-c", f"import {ALLENSDK}"], capture_output=True, text=True, timeout=120)
     if tried.returncode != 0:
         reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
         return Check("AllenSDK", False, f"it does not import: {reason}", INSTALL)
@@ -176,9 +168,7 @@ def _pdf() -> Check:
     try:
         import weasyprint
     except OSError as error:
-        return Check(
-            "PDF", False, f"WeasyPrint cannot load its libraries: {str(error).splitlines()[0]}", remedy
-        )
+        return Check("PDF", False, f"WeasyPrint cannot load its libraries: {str(error).splitlines()[0]}", remedy)
     page: Any = weasyprint.HTML(string="<p>alignment</p>").write_pdf(uncompressed_pdf=True)
     if b"/FontFile" not in page:
         return Check("PDF", False, f"WeasyPrint {weasyprint.__version__} finds no font to write with", remedy)
@@ -199,9 +189,7 @@ def _store(store: str | os.PathLike[str] | None) -> Check:
         with tempfile.NamedTemporaryFile(dir=standing, prefix=".nalign-doctor-"):
             pass
     except OSError as error:
-        return Check(
-            "store", False, f"{root} cannot be written: {error.strerror}", f"Mend its permissions. {other}"
-        )
+        return Check("store", False, f"{root} cannot be written: {error.strerror}", f"Mend its permissions. {other}")
     free = shutil.disk_usage(standing).free
     found = f"{root}, writable, {free / 1e9:.1f} GB free"
     if free < ROOM:

@@ -204,11 +204,19 @@ def _cluster(compute: ComputeConfig) -> Any:
                 processes=True,
                 dashboard_address=None,
                 silence_logs="CRITICAL",
-                env={name: str(compute.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")},
+                env={
+                    name: str(compute.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+                },
             )
     import dask_jobqueue
 
-    kinds = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster", "htcondor": "HTCondorCluster"}
+    kinds = {
+        "slurm": "SLURMCluster",
+        "pbs": "PBSCluster",
+        "sge": "SGECluster",
+        "lsf": "LSFCluster",
+        "htcondor": "HTCondorCluster",
+    }
     options = {"cores": compute.threads, "processes": 1, "memory": "8GB", **compute.options}
     try:
         cluster = getattr(dask_jobqueue, kinds[compute.cluster])(**options)

@@ -114,7 +114,10 @@ class Task:
         """Digest of stage, version, parameters and the inputs' keys."""
         stage = STAGES[self.stage]
         return make_key(
-            stage.name, str(stage.version), self.params, {name: task.key for name, task in self.inputs.items()}
+            stage.name,
+            str(stage.version),
+            self.params,
+            {name: task.key for name, task in self.inputs.items()},
         )
 
     def spec(self) -> TaskSpec:

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -130,7 +130,7 @@ def _perform(spec: TaskSpec, site: Site, tell: Callable[..., None]) -> Outcome:
         if store.has(spec.stage, spec.key):  # another process computed it while we waited
             return Outcome(spec.stage, spec.key, spec.label, "hit")
         tell("start", spec)
-        started, clock = datetime.now(timezone.utc), time.perf_counter()
+        started, clock = datetime.now(UTC), time.perf_counter()
         context = Context(
             device=site.device,
             where=spec.where,

@@ -76,7 +76,12 @@ def _observatory(study: Study, store: Store) -> _Known | Task:
 
     task = None
     if config.source == "simulated":
-        size = {"cells": config.cells, "trials": config.trials, "sessions": config.sessions, "seed": study.seed}
+        size = {
+            "cells": config.cells,
+            "trials": config.trials,
+            "sessions": config.sessions,
+            "seed": study.seed,
+        }
         task = Task("observatory", size, label=f"{config.sessions} sessions")
         if not store.has(task.stage, task.key):
             return task
@@ -117,7 +122,13 @@ class _Networks:
         tasks = {}
         for target in self.config.targets:
             label = f"{model.key} {variant} {source} to {target} seed {seed}"
-            names = {"model": model.key, "layer_variant": variant, "source": source, "target": target, "seed": seed}
+            names = {
+                "model": model.key,
+                "layer_variant": variant,
+                "source": source,
+                "target": target,
+                "seed": seed,
+            }
             inputs = {"trained": trained, "domain": self.domain(target, "test", model.image_size)}
             network = _network(model) | {"seed": seed}
             tasks[f"evaluate:{label}"] = Task("evaluate", {**names, "network": network}, inputs, label)

@@ -108,9 +108,11 @@ def rewrite_report(run: str | Path, store: Store) -> Path:
     """
     study, folder = open_run(run)
     plan = make_plan(study, store)
-    missing = [] if plan.report is None else [
-        task for task in plan.report.inputs.values() if not store.has(task.stage, task.key)
-    ]
+    missing = (
+        []
+        if plan.report is None
+        else [task for task in plan.report.inputs.values() if not store.has(task.stage, task.key)]
+    )
     if plan.report is None or missing:
         raise DataError(
             f"The report of {folder} needs results that are not in the store {store.root}. "

@@ -19,9 +19,12 @@ __all__ = ["app"]
 app = typer.Typer(help="Mouse visual cortex: list, fetch or simulate experiments.", no_args_is_help=True)
 
 FolderOption = Annotated[
-    Path | None, typer.Option("--folder", envvar="NALIGN_OBSERVATORY", help="Allen cache folder, or a folder of NWB files.")
+    Path | None,
+    typer.Option("--folder", envvar="NALIGN_OBSERVATORY", help="Allen cache folder, or a folder of NWB files."),
 ]
-UriOption = Annotated[str | None, typer.Option(envvar="NALIGN_ALLEN_URI", help="Base address of the Allen API or a mirror.")]
+UriOption = Annotated[
+    str | None, typer.Option(envvar="NALIGN_ALLEN_URI", help="Base address of the Allen API or a mirror.")
+]
 AreaOption = Annotated[list[str] | None, typer.Option("--area", help="VISp, VISl, ...; may be repeated.")]
 CreOption = Annotated[list[str] | None, typer.Option("--cre-line", help="Cux2-CreERT2 or Cux2; may be repeated.")]
 GenotypeOption = Annotated[list[str] | None, typer.Option("--genotype", help="Label such as Cux2-1; may be repeated.")]
@@ -97,13 +100,28 @@ def _folder(folder: Path | None) -> Path:
 
 
 def _progress() -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(), transient=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        transient=True,
+    )
 
 
 def _print_table(listed: Any) -> None:
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
-    columns = ("experiment_id", "area", "cre_line", "genotype", "depth_um", "cortical_layer", "neuron_class", "donor_id")
+    columns = (
+        "experiment_id",
+        "area",
+        "cre_line",
+        "genotype",
+        "depth_um",
+        "cortical_layer",
+        "neuron_class",
+        "donor_id",
+    )
     for name in columns:
         table.add_column(name, no_wrap=True)
     for row in listed[list(columns)].itertuples(index=False):

@@ -18,7 +18,8 @@ __all__ = ["app"]
 app = typer.Typer(help="The store of results: list, verify, prune, path.", no_args_is_help=True)
 
 CacheOption = Annotated[
-    Path | None, typer.Option("--cache", help="The store of results.", envvar="NALIGN_CACHE", show_default=False)
+    Path | None,
+    typer.Option("--cache", help="The store of results.", envvar="NALIGN_CACHE", show_default=False),
 ]
 StageOption = Annotated[str | None, typer.Option("--stage", help="Only this stage's results.")]
 
@@ -37,7 +38,13 @@ def list_entries(cache: CacheOption = None, stage: StageOption = None) -> None:
     from cache import Store
 
     table = Table(box=None, pad_edge=False)
-    for name, justify in (("stage", "left"), ("key", "left"), ("size", "right"), ("age", "right"), ("what", "left")):
+    for name, justify in (
+        ("stage", "left"),
+        ("key", "left"),
+        ("size", "right"),
+        ("age", "right"),
+        ("what", "left"),
+    ):
         table.add_column(name, justify=justify, no_wrap=name != "what")  # type: ignore[arg-type]
     entries = [entry for entry in Store(cache).list() if stage in (None, entry.stage)]
     for entry in entries:
@@ -67,7 +74,9 @@ def prune(
     cache: CacheOption = None,
     stage: StageOption = None,
     older_than: Annotated[str | None, typer.Option(help="Not used for this long: 12h, 30d, 8w.")] = None,
-    to_size: Annotated[str | None, typer.Option(help="Longest unused first, until the store is this small: 20GB.")] = None,
+    to_size: Annotated[
+        str | None, typer.Option(help="Longest unused first, until the store is this small: 20GB.")
+    ] = None,
     damaged: Annotated[bool, typer.Option("--damaged", help="Results that do not match their digests.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
 ) -> None:

@@ -69,9 +69,7 @@ def population(inputs: Inputs, params: Mapping[str, Any], context: Context) -> d
             )
         data = data.isel(cell=np.flatnonzero(keep))
     if params["select"]:
-        data = select_cells(
-            data, per_class=params["per_class"], clusters=params["clusters"], seed=params["seed"]
-        )
+        data = select_cells(data, per_class=params["per_class"], clusters=params["clusters"], seed=params["seed"])
     return {"responses": data, "quality": quality}
 
 
@@ -94,7 +92,16 @@ def _session(inputs: Inputs, params: Mapping[str, Any], context: Context) -> Any
 
 def _with_catalogue(data: xr.Dataset, experiment: Mapping[str, Any]) -> xr.Dataset:
     """Let the catalogue's words (labels counted over the whole catalogue) stand over the file's own."""
-    names = ("area", "cre_line", "genotype", "full_genotype", "depth_um", "cortical_layer", "neuron_class", "donor_id")
+    names = (
+        "area",
+        "cre_line",
+        "genotype",
+        "full_genotype",
+        "depth_um",
+        "cortical_layer",
+        "neuron_class",
+        "donor_id",
+    )
     cells = data.sizes["cell"]
     known = {name: ("cell", np.repeat(np.asarray([experiment[name]]), cells)) for name in names if name in experiment}
     return data.assign_coords(known)
