@@ -6,6 +6,7 @@ import errno
 import sys
 import tempfile
 import traceback
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -161,6 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
         Without the program's name; ``sys.argv`` by default.
     """
     errors = Console(stderr=True, highlight=False)
+    # AllenSDK still imports pkg_resources; the lock holds the setuptools that has it.
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
     try:
         result = app(args=arguments, prog_name="nalign", standalone_mode=False)
         return result if isinstance(result, int) else 0

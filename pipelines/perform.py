@@ -86,6 +86,10 @@ class Inputs:
         """Return the inputs' names that begin with a prefix, in the order they were given."""
         return [name for name in self._keys if name.startswith(prefix)]
 
+    def key(self, name: str) -> str:
+        """Return a result's key."""
+        return self._keys[name][1]
+
     def folder(self, name: str) -> Path:
         """Return the folder of a result that is files."""
         return self._store.path(*self._keys[name])

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cache import Store
 from neural_alignment import DataError, InputError
 from pipelines.config import ModelConfig, Study
 from pipelines.graph import Task, in_order
+
+if TYPE_CHECKING:
+    from alignment.brain.observatory import Observatory
 
 __all__ = ["Plan", "make_plan"]
 
@@ -65,6 +68,7 @@ class _Known:
     """An observatory whose experiments are known."""
 
     folder: Path
+    source: Observatory
     experiments: list[dict[str, Any]]
     task: Task | None
 
@@ -88,13 +92,8 @@ def _observatory(study: Study, store: Store) -> _Known | Task:
         folder = store.path(task.stage, task.key)
     else:
         folder = Path(str(config.folder))
-    listed = Observatory(folder).list(**config.filters())
-    if listed.empty:
-        raise InputError(
-            f"No experiment in {folder} passes the study's filters {config.filters()}. "
-            "See what there is with 'nalign observatory list' and widen them."
-        )
-    return _Known(folder, listed.to_dict("records"), task)
+    source = Observatory(folder)
+    return _Known(folder, source, source.list(**config.filters()).to_dict("records"), task)
 
 
 class _Networks:
@@ -105,7 +104,7 @@ class _Networks:
         self.config = study.transfer
 
     def transfer(self) -> dict[str, Task]:
-        """Return the evaluation tasks by name."""
+        """Return the targets and the evaluations by name."""
         if self.config is None:
             return {}
         tasks = {}
@@ -129,7 +128,9 @@ class _Networks:
                 "target": target,
                 "seed": seed,
             }
-            inputs = {"trained": trained, "domain": self.domain(target, "test", model.image_size)}
+            domain = self.domain(target, "test", model.image_size)
+            tasks[f"domain:{target}"] = domain
+            inputs = {"trained": trained, "domain": domain}
             network = _network(model) | {"seed": seed}
             tasks[f"evaluate:{label}"] = Task("evaluate", {**names, "network": network}, inputs, label)
         return tasks
@@ -232,13 +233,11 @@ class _Alignment:
         number = int(experiment["experiment_id"])
         if self.observatory.task is not None:
             return {"experiment_id": number}, {"observatory": self.observatory.task}, {}
-        from alignment.brain.observatory import Observatory
-
-        file = Observatory(self.observatory.folder).file(number)
-        if not file.is_file():
+        file = self.observatory.source.path(number)
+        if file is None:
             raise DataError(
-                f"Experiment {number} is in the catalogue of {self.observatory.folder} but its file {file.name} is not "
-                f"there. Fetch it: nalign observatory fetch --folder {self.observatory.folder}"
+                f"Experiment {number} is in the catalogue of {self.observatory.folder} but its NWB file is not there. "
+                f"Fetch it: nalign observatory fetch --folder {self.observatory.folder}"
             )
         content = self.store.digest_file(file)
         return {"experiment_id": number, "content": content}, {}, {"folder": str(self.observatory.folder)}

@@ -79,7 +79,9 @@ class Progress:
         if not self._console.is_terminal and event == "done":
             elapsed = time.monotonic() - self._started
             label = f"{STAGES[spec.stage].says}: {spec.label}" if spec.label else STAGES[spec.stage].says
-            self._console.print(f"[{elapsed:6.1f} s] {label} ({outcome.seconds:.1f} s)", markup=False, highlight=False)
+            self._console.print(
+                f"[{elapsed:6.1f} s] {label} ({outcome.seconds:.1f} s)", markup=False, highlight=False, soft_wrap=True
+            )
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, expand=False)

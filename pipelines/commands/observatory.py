@@ -34,7 +34,7 @@ SessionOption = Annotated[str, typer.Option("--session", help="Session type; nat
 FailedOption = Annotated[bool, typer.Option("--include-failed", help="Also containers that failed quality control.")]
 
 
-class Form(str, enum.Enum):
+class Form(enum.StrEnum):
     """How a listing is printed."""
 
     table = "table"
@@ -74,7 +74,7 @@ def list_experiments(
 def simulate(
     folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     cells: Annotated[int, typer.Option(min=1, help="Cells a session.")] = 12,
-    trials: Annotated[int, typer.Option(min=2, help="Presentations of each scene.")] = 20,
+    trials: Annotated[int, typer.Option(min=1, help="Presentations of each scene.")] = 20,
     sessions: Annotated[int, typer.Option(min=1, help="Sessions (experiments).")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")] = 0,
 ) -> None:

@@ -16,6 +16,10 @@ from pipelines.perform import Context, Inputs
 __all__ = ["observatory", "population", "representations", "responses", "scenes"]
 
 
+# Of the test for a response to any scene: p as low as 0.001.
+PERMUTATIONS = 999
+
+
 def observatory(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: Path) -> None:
     """Write a simulated observatory into ``folder``."""
     from alignment.brain.simulated import simulate_observatory
@@ -26,18 +30,21 @@ def observatory(inputs: Inputs, params: Mapping[str, Any], context: Context, fol
 
 def responses(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Read one session: trial responses per cell and scene, with its quality counts."""
-    from alignment.brain import quality_table, split_half_reliability, trial_responses
+    from alignment.brain import quality_by_cell, quality_table, trial_responses
 
     session = _session(inputs, params, context)
     data = trial_responses(session, window=tuple(params["window"]), method=params["method"])
-    reliability = split_half_reliability(data["response"], seed=params["seed"])
-    data = data.assign_coords(reliability=("cell", np.asarray(reliability, dtype=np.float32)))
     data = _with_catalogue(data, params["experiment"])
-    return {"responses": data, "quality": quality_table(data)}
+    cells = quality_by_cell(data, seed=params["seed"], permutations=PERMUTATIONS)
+    data = data.assign_coords(
+        reliability=("cell", cells["reliability"].to_numpy(np.float32)),
+        responsive_p=("cell", cells["responsive_p"].to_numpy(np.float32)),
+    )
+    return {"responses": data, "quality": quality_table(data, cells)}
 
 
 def scenes(inputs: Inputs, params: Mapping[str, Any], context: Context) -> xr.Dataset:
-    """Resize the natural scenes of one session to every size the study needs: ``scenes_HxW`` (scene, y, x) in [0, 1]."""
+    """Resize the natural scenes of one session to every size the study needs: ``scenes_HxW`` (scene, y, x), 0 to 1."""
     from alignment.brain import resize_scenes
 
     template = _session(inputs, params, context).scenes()

@@ -52,7 +52,7 @@ def train(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[s
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
         "seconds": result.seconds,
-        "num_classes": len(source.classes),
+        "classes": list(source.classes),
         "n": len(source.labels),
     }
     return {"weights": weights, "history": result.history, "summary": summary}
@@ -65,10 +65,11 @@ def evaluate(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dic
 
     target, trained = Domain.from_dataset(inputs["domain"]), inputs["trained"]
     model = _trained(params, trained)
-    scored = evaluate_model(model, target, device=context.device)
+    scored = evaluate_model(model, target, device=context.device, classes=trained["summary"]["classes"])
     names = ("model", "layer_variant", "source", "target", "seed")
     row = {name: params[name] for name in names}
     row |= {"accuracy": scored.accuracy, "n": scored.n, "ci_low": scored.ci_low, "ci_high": scored.ci_high}
+    row |= {"ece": scored.ece, "balanced_accuracy": scored.balanced_accuracy, "classes": len(scored.classes)}
     row |= {"epochs": trained["summary"]["epochs"], "seconds": trained["summary"]["seconds"]}
     return {"row": pd.DataFrame([row]), "confusion": pd.DataFrame(scored.confusion).rename(columns=str)}
 
@@ -114,7 +115,7 @@ def _model(params: Mapping[str, Any], num_classes: int, weights: str | None) -> 
 
 
 def _trained(params: Mapping[str, Any], trained: Mapping[str, Any]) -> Any:
-    model = _model({"layer_variant": "baseline", **params}, trained["summary"]["num_classes"], weights=None)
+    model = _model({"layer_variant": "baseline", **params}, len(trained["summary"]["classes"]), weights=None)
     model.load_state_dict(trained["weights"])
     return model
 
