@@ -36,12 +36,8 @@ def functions(module: Any) -> list[Callable[[Bench], Any]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what is named, or all; return 0, 1 where one broke, 2 for an unknown name."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Ours beside peers and the limit."
-    )
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"which; by default all: {', '.join(names())}"
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ours beside peers and the limit.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which; by default all: {', '.join(names())}")
     parser.add_argument("--quick", action="store_true", help="small data, few repeats; nothing is kept")
     parser.add_argument("--repeats", type=int, help="samples of each case (15; quick: 3)")
     parser.add_argument("--seed", type=int, default=0)
@@ -69,9 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             lines += [line for bench in done for line in bench.lines]
     missed = [line for line in lines if line.met is False]
     met = sum(line.met is True for line in lines)
-    console.print(
-        f"budgets: {met} met, {len(missed)} missed" + (f"; {broken} benchmarks broke" if broken else "")
-    )
+    console.print(f"budgets: {met} met, {len(missed)} missed" + (f"; {broken} benchmarks broke" if broken else ""))
     return 1 if broken else 0
 
 
@@ -87,9 +81,7 @@ def _run_file(name: str, options: argparse.Namespace, console: Console) -> list[
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         record = {"benchmark": name, "machine": machine(), "results": [bench.record() for bench in done]}
-        (folder / f"{name}.json").write_text(
-            json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8"
-        )
+        (folder / f"{name}.json").write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
     return done
 
 
@@ -97,9 +89,7 @@ def show(bench: Bench, console: Console) -> None:
     """Print a benchmark's cases and its budgets."""
     facts = ", ".join(f"{name} {value}" for name, value in bench.notes.items())
     heading = f"{bench.name}: {bench.title}" if bench.title else bench.name
-    table = Table(
-        title=heading, caption=facts or None, title_justify="left", caption_justify="left", box=None
-    )
+    table = Table(title=heading, caption=facts or None, title_justify="left", caption_justify="left", box=None)
     table.add_column("")
     table.add_column("case")
     table.add_column("median", justify="right")

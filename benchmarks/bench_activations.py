@@ -74,10 +74,7 @@ def _extractor(model: ImageModel, layers: list[str], parts: tuple[torch.Tensor, 
     @torch.no_grad()
     def run() -> object:
         found = [net((part - model.mean) / model.std) for part in parts]
-        return {
-            n: (torch.cat([f[n].mean(dim=(2, 3)) for f in found]), sum(f[n].sum(0) for f in found))
-            for n in layers
-        }
+        return {n: (torch.cat([f[n].mean(dim=(2, 3)) for f in found]), sum(f[n].sum(0) for f in found)) for n in layers}
 
     return run
 

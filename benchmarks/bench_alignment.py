@@ -44,9 +44,7 @@ def bench_alignment(bench: Bench) -> None:
 def _biopython(texts: list[str]) -> np.ndarray:
     from Bio.Align import PairwiseAligner
 
-    aligner = PairwiseAligner(
-        mode="global", match_score=1, mismatch_score=-2, open_gap_score=-2, extend_gap_score=-2
-    )
+    aligner = PairwiseAligner(mode="global", match_score=1, mismatch_score=-2, open_gap_score=-2, extend_gap_score=-2)
     return np.array([aligner.score(a, b) for i, a in enumerate(texts) for b in texts[i:]])
 
 

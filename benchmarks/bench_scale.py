@@ -22,9 +22,7 @@ def bench_cells(bench: Bench) -> None:
     sizes = (100, 200) if bench.quick else (4000, 16_000, 63_000)
     scenes = bench.rng.random((SCENES, GRID, GRID), dtype=np.float32)
     layers = {f"layer {at}": _unit_maps(bench, units) for at, units in enumerate(LAYERS)}
-    bench.note(
-        scenes=SCENES, trials=TRIALS, layers=len(layers), units=sum(LAYERS), groups=44, bootstraps=1000
-    )
+    bench.note(scenes=SCENES, trials=TRIALS, layers=len(layers), units=sum(LAYERS), groups=44, bootstraps=1000)
     _compare(_represented(100, scenes, bench.seed), layers, bench.seed)
     seconds = {}
     for cells in sizes:
@@ -38,9 +36,7 @@ def bench_cells(bench: Bench) -> None:
         bench.value(f"{cells} cells: scores of {len(scored.table)} rows", end - middle, unit=" s")
     first, last = sizes[0], sizes[-1]
     growth = seconds[last] / seconds[first] / (last / first)
-    bench.value(
-        f"time a cell, {last} beside {first}", growth, unit="×", at_most=None if bench.quick else 1.25
-    )
+    bench.value(f"time a cell, {last} beside {first}", growth, unit="×", at_most=None if bench.quick else 1.25)
     bench.value("most memory", _peak_bytes() / 1e9, unit=" GB", at_most=8)
 
 

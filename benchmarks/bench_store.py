@@ -43,9 +43,7 @@ def bench_hit(bench: Bench) -> None:
     bench.limit("the read alone", lambda: read_value(entry))
     bench.limit("the bytes alone", lambda: [path.read_bytes() for path in files])
     bench.ours("has", lambda: store.has("activations", key))
-    bench.ours(
-        "key", lambda: make_key("activations", "1", {"layers": layers, "grid": [32, 32]}, {"weights": key})
-    )
+    bench.ours("key", lambda: make_key("activations", "1", {"layers": layers, "grid": [32, 32]}, {"weights": key}))
     bench.beside("hit: has, then read", of="the read alone", at_most=0.05)
     bench.within("hit: has, then read", of="the read alone")
     bench.seconds("has", at_most=0.05)

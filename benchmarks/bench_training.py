@@ -119,9 +119,7 @@ def _loader(model: nn.Module, loop: Loop) -> Callable[[], None]:
     return run
 
 
-def _step(
-    model: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, loop: Loop
-) -> Tensor:
+def _step(model: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, loop: Loop) -> Tensor:
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast(loop.device.type, dtype=loop.precision, enabled=loop.precision is not None):
         loss = functional.cross_entropy(model(images), labels)

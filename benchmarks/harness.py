@@ -150,9 +150,7 @@ class Bench:
         Made from the seed.
     """
 
-    def __init__(
-        self, name: str, title: str = "", *, quick: bool = False, seed: int = 0, repeats: int = 15
-    ) -> None:
+    def __init__(self, name: str, title: str = "", *, quick: bool = False, seed: int = 0, repeats: int = 15) -> None:
         self.name, self.title, self.quick, self.seed, self.repeats = name, title, quick, seed, repeats
         self.rng = np.random.default_rng(seed)
         self.cases: dict[str, Case] = {}

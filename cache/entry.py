@@ -110,11 +110,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     try:
         record = json.loads((folder / PROVENANCE).read_bytes())
         kept = record["store"]
-        if (
-            kept["stage"] == folder.parent.name
-            and kept["key"] == folder.name
-            and isinstance(kept["files"], dict)
-        ):
+        if kept["stage"] == folder.parent.name and kept["key"] == folder.name and isinstance(kept["files"], dict):
             return dict(record)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -152,9 +148,7 @@ def describe(folder: Path) -> Entry:
     except OSError:
         last_used = folder.stat().st_mtime
     if record is None:
-        return Entry(
-            folder.parent.name, folder.name, tree_size(folder), last_used, last_used, "damaged", folder
-        )
+        return Entry(folder.parent.name, folder.name, tree_size(folder), last_used, last_used, "damaged", folder)
     kept = record["store"]
     created = datetime.fromisoformat(kept["created"]).timestamp()
     label = str(record.get("label", ""))

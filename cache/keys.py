@@ -192,8 +192,7 @@ def digest_file(path: str | os.PathLike[str]) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(
-            f"The file {os.fspath(path)} cannot be read: {error.strerror or error}. "
-            "Check the path and its permissions."
+            f"The file {os.fspath(path)} cannot be read: {error.strerror or error}. Check the path and its permissions."
         ) from None
 
 
@@ -221,8 +220,6 @@ def digest_folder(path: str | os.PathLike[str], digest: Callable[[Path], str] = 
     if not folder.is_dir():
         raise DataError(f"The folder {folder} is not there. Check the path.")
     listing = {
-        file.relative_to(folder).as_posix(): digest(file)
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
+        file.relative_to(folder).as_posix(): digest(file) for file in sorted(folder.rglob("*")) if file.is_file()
     }
     return hashlib.sha256(canonical_json(listing).encode("ascii")).hexdigest()

@@ -58,8 +58,7 @@ def check_key(key: str) -> str:
     """Return a key if it may become a folder's name; otherwise raise InputError."""
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise InputError(
-            "A key must be 8 to 64 hexadecimal digits, as make_key returns it. "
-            f"Got {str(key)[:80]!r} instead."
+            f"A key must be 8 to 64 hexadecimal digits, as make_key returns it. Got {str(key)[:80]!r} instead."
         )
     return key
 

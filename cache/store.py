@@ -62,8 +62,7 @@ class Store:
         self.root = chosen.expanduser().absolute()
         if self.root.is_file():
             raise InputError(
-                f"The store must be a folder. {self.root} is a file: "
-                "choose another with --cache or $NALIGN_CACHE."
+                f"The store must be a folder. {self.root} is a file: choose another with --cache or $NALIGN_CACHE."
             )
 
     def __repr__(self) -> str:
@@ -292,14 +291,10 @@ class Store:
                 return str(known["digest"])
         digest = keys.digest_file(file)
         if time.time() - state.st_mtime > _RACY:
-            with contextlib.suppress(
-                OSError
-            ):  # a store that cannot be written remembers nothing; the digest stands
+            with contextlib.suppress(OSError):  # a store that cannot be written remembers nothing; the digest stands
                 memory.parent.mkdir(parents=True, exist_ok=True)
                 fresh = memory.with_name(f".{name}.{os.getpid()}.tmp")
-                fresh.write_text(
-                    json.dumps({"path": str(file), "stamp": stamp, "digest": digest}), encoding="utf-8"
-                )
+                fresh.write_text(json.dumps({"path": str(file), "stamp": stamp, "digest": digest}), encoding="utf-8")
                 fresh.replace(memory)
         return digest
 
@@ -314,9 +309,7 @@ class Store:
             return record
         if folder.exists():
             raise self._damaged(stage, key, f"{PROVENANCE} is missing or cannot be read")
-        raise DataError(
-            f"The result {stage}/{key} is not in the store {self.root}. Run the study that makes it."
-        )
+        raise DataError(f"The result {stage}/{key} is not in the store {self.root}. Run the study that makes it.")
 
     def _damaged(self, stage: str, key: str, what: str) -> DataError:
         """Remove a damaged result, so that the next run makes it again, and return the error that says so."""

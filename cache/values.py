@@ -78,9 +78,7 @@ def _chosen(tree: dict[str, Any], only: list[str]) -> dict[str, Any]:
     slot = {"mapping": "parts", "json": "value"}.get(tree["kind"], "")
     parts = tree.get(slot)
     if not isinstance(parts, dict):
-        raise InputError(
-            f"This result is one {tree['kind']}, not a mapping of names. Read it without 'only'."
-        )
+        raise InputError(f"This result is one {tree['kind']}, not a mapping of names. Read it without 'only'.")
     missing = [name for name in only if name not in parts]
     if missing:
         raise InputError(f"This result has no part {missing[0]!r}; it has {', '.join(map(repr, parts))}.")
@@ -146,9 +144,7 @@ class _Reader:
         self.folder, self.tree = folder, tree
         wanted: dict[str, list[str]] = {"dataset": [], "array": [], "tensor": []}
         self._gather(tree, wanted)
-        self.datasets = (
-            formats.read_datasets(folder / DATASETS, wanted["dataset"]) if wanted["dataset"] else {}
-        )
+        self.datasets = formats.read_datasets(folder / DATASETS, wanted["dataset"]) if wanted["dataset"] else {}
         self.arrays = formats.read_arrays(folder / ARRAYS, wanted["array"]) if wanted["array"] else {}
         self.tensors = formats.read_tensors(folder / TENSORS, wanted["tensor"]) if wanted["tensor"] else {}
 

@@ -140,9 +140,7 @@ def _opposite(axes: Axes, names: tuple[str, str], alignment: Alignment) -> None:
 def _matrix(axes: Axes, names: tuple[str, str], alignment: Alignment, numbered: bool) -> None:
     matrix, path = alignment.matrix, alignment.traceback
     limit = max(1, int(np.abs(matrix).max()))
-    axes.imshow(
-        matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.45, aspect="auto", interpolation="nearest"
-    )
+    axes.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.45, aspect="auto", interpolation="nearest")
     if not numbered:
         axes.plot(path[:, 1], path[:, 0], color=PATH, linewidth=1.0, alpha=0.75)
     axes.set_xlabel(names[1])
@@ -169,6 +167,4 @@ def _matrix(axes: Axes, names: tuple[str, str], alignment: Alignment, numbered: 
     for i, j in np.ndindex(*matrix.shape):
         bold = "bold" if (i, j) in passed else "normal"
         colour = PATH if (i, j) in passed else INK
-        axes.text(
-            j, i, str(matrix[i, j]), ha="center", va="center", fontsize=size, color=colour, fontweight=bold
-        )
+        axes.text(j, i, str(matrix[i, j]), ha="center", va="center", fontsize=size, color=colour, fontweight=bold)

@@ -190,9 +190,7 @@ def figure_block(drawing: Drawing | None, absent: str) -> FigureBlock | Prose:
 
 
 def _cell(value: object, column: Column) -> Cell:
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
-        value, (bool, np.bool_)
-    )
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
     if value is None or (number and not np.isfinite(float(value))):  # type: ignore[arg-type]
         return Cell("–", "", number or column.digits is not None)
     if isinstance(value, (bool, np.bool_)):

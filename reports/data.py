@@ -243,9 +243,7 @@ class ReportData:
     @property
     def has_neurons(self) -> bool:
         """Whether any part of the study has to do with neurons (simulated or recorded)."""
-        return any(
-            self.has(part) for part in ("similarity", "cells", "cell_scores", "sessions", "maps", "densities")
-        )
+        return any(self.has(part) for part in ("similarity", "cells", "cell_scores", "sessions", "maps", "densities"))
 
     def table(self, name: str) -> pd.DataFrame:
         """Return a table of :data:`TABLES`, empty (with its columns) where the study had none."""

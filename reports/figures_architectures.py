@@ -51,9 +51,7 @@ def architecture_heatmap(data: ReportData) -> Drawing | None:
         f"{len(names)} networks, in the order of an average-linkage clustering of 1 − correlation. No "
         "neurons enter this figure."
     )
-    return Drawing(
-        "architectures", figure, caption, f"Heat map of {len(names)} networks: {', '.join(names[order])}."
-    )
+    return Drawing("architectures", figure, caption, f"Heat map of {len(names)} networks: {', '.join(names[order])}.")
 
 
 def _clustering(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

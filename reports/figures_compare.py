@@ -30,9 +30,7 @@ _SIDES = (("a", "#0072b2", "o"), ("b", "#cc6677", "s"))
 _MOST_ROWS = 40
 
 
-def compare_figure(
-    comparison: pd.DataFrame, a: str, b: str, *, simulated: bool, metric: str | None = None
-) -> Drawing:
+def compare_figure(comparison: pd.DataFrame, a: str, b: str, *, simulated: bool, metric: str | None = None) -> Drawing:
     """Draw two groups side by side: on the left the score of each, on the right a − b with its 95 % interval.
 
     Parameters
@@ -97,9 +95,7 @@ def compare_figure(
         right.set(xlabel=f"difference in {name.split(',')[0]}", title=f"{a} − {b}")
         handles = _handles(a, b)
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    return Drawing(
-        f"compare_{metric}", figure, _caption(table, a, b, metric, whole), f"{a} beside {b}, {metric}."
-    )
+    return Drawing(f"compare_{metric}", figure, _caption(table, a, b, metric, whole), f"{a} beside {b}, {metric}.")
 
 
 def _handles(a: str, b: str) -> list[Line2D]:
@@ -121,9 +117,7 @@ def _scores(axes: Axes, table: pd.DataFrame) -> None:
     for place, (side, colour, marker) in enumerate(_SIDES):
         y = rows + (place - 0.5) * 0.3
         if {f"{side}_low", f"{side}_high"} <= set(table.columns):
-            axes.hlines(
-                y, table[f"{side}_low"], table[f"{side}_high"], color=colour, linewidth=1.1, alpha=0.5
-            )
+            axes.hlines(y, table[f"{side}_low"], table[f"{side}_high"], color=colour, linewidth=1.1, alpha=0.5)
         axes.scatter(table[f"value_{side}"], y, s=16, color=colour, marker=marker, zorder=3)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     quiet_grid(axes, "x")

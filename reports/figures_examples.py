@@ -61,11 +61,7 @@ def density_pairs(data: ReportData) -> Drawing | None:
             Patch(color=_UNIT, alpha=0.45, label="unit"),
         ]
         shown = {pair.neuron_class for row in rows for pair in row}
-        keep = [
-            handle
-            for handle, kind in zip(handles[:2], ("excitatory", "inhibitory"), strict=True)
-            if kind in shown
-        ]
+        keep = [handle for handle, kind in zip(handles[:2], ("excitatory", "inhibitory"), strict=True) if kind in shown]
         figure.legend(handles=[*keep, handles[2]], loc="outside lower center", ncols=3)
     scores = ["best " + _scores(row) if row[0].best else "worst " + _scores(row) for row in rows]
     caption = (

@@ -50,10 +50,7 @@ def neurn_scatter(data: ReportData, metric: str = "rmse_mean") -> Drawing | None
         ``None`` where no group has both scores.
     """
     panels = [("area and class", ("neuron_class", "area")), ("genotype", ("genotype",))]
-    frames = [
-        (title, pd.concat([group_scores(data, by, metric) for by in groupings]))
-        for title, groupings in panels
-    ]
+    frames = [(title, pd.concat([group_scores(data, by, metric) for by in groupings])) for title, groupings in panels]
     frames = [(title, frame) for title, frame in frames if len(frame)]
     if not frames:
         return None
@@ -215,9 +212,7 @@ def rmse_violins(data: ReportData, by: str = "area") -> Drawing | None:
         f"{total:,} cells; the number under a name is its cells. Groups with fewer than five cells are drawn "
         "as points."
     )
-    return Drawing(
-        f"rmse_violins_{by}", figure, caption, f"Violins of the cells' RMSE by {GROUP_NAMES.get(by, by)}."
-    )
+    return Drawing(f"rmse_violins_{by}", figure, caption, f"Violins of the cells' RMSE by {GROUP_NAMES.get(by, by)}.")
 
 
 def _violin_groups(data: ReportData, scores: pd.DataFrame, by: str) -> dict[tuple[str, str], pd.DataFrame]:

@@ -44,10 +44,7 @@ def layer_profile(data: ReportData, metric: str = "rmse_mean") -> list[Drawing]:
         if len(chosen):
             break
     chosen = chosen.assign(
-        **{
-            name: pd.to_numeric(chosen[name], errors="coerce")
-            for name in ("value", "ci_low", "ci_high", "layer_index")
-        }
+        **{name: pd.to_numeric(chosen[name], errors="coerce") for name in ("value", "ci_low", "ci_high", "layer_index")}
     ).dropna(subset=["value"])
     models = list(pd.unique(chosen["model"]))
     parts = [models[start : start + _PANELS] for start in range(0, len(models), _PANELS)]
@@ -94,9 +91,7 @@ def _profile(data: ReportData, chosen: pd.DataFrame, metric: str, models: list[s
 def _panel(axes: Axes, table: pd.DataFrame, groups: list[str], variants: list[str]) -> None:
     for group in groups:
         for variant in variants:
-            part = table[(table["group"] == group) & (table["layer_variant"] == variant)].sort_values(
-                "layer_index"
-            )
+            part = table[(table["group"] == group) & (table["layer_variant"] == variant)].sort_values("layer_index")
             if part.empty:
                 continue
             colour = class_colour(group)
@@ -111,9 +106,7 @@ def _panel(axes: Axes, table: pd.DataFrame, groups: list[str], variants: list[st
                 zorder=3,
             )
             if part["ci_low"].notna().any():
-                axes.fill_between(
-                    x, part["ci_low"], part["ci_high"], color=colour, alpha=0.13, linewidth=0, zorder=2
-                )
+                axes.fill_between(x, part["ci_low"], part["ci_high"], color=colour, alpha=0.13, linewidth=0, zorder=2)
     layers = table.drop_duplicates("layer_index").sort_values("layer_index")
     step = int(np.ceil(len(layers) / 10))
     axes.set_xticks(
@@ -137,9 +130,7 @@ def _shorten(layer: str) -> str:
 
 
 def _handles(groups: list[str], variants: list[str]) -> list[Line2D]:
-    handles = [
-        Line2D([], [], color=class_colour(group), marker="o", markersize=3, label=group) for group in groups
-    ]
+    handles = [Line2D([], [], color=class_colour(group), marker="o", markersize=3, label=group) for group in groups]
     lines = [
         Line2D([], [], color=MUTED, linestyle=_line(variant, variants), label=variant_label(variant))  # type: ignore[arg-type]
         for variant in variants

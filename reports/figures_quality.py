@@ -86,9 +86,7 @@ def peak_against_time(data: ReportData) -> Drawing | None:
         f"(s). Medians: {', '.join(medians)}. n = {len(cells):,} cells; the histograms are shares of each "
         "class."
     )
-    return Drawing(
-        "peak_against_time", figure, caption, f"Scatter of peak dF/F and time to peak; medians {medians}."
-    )
+    return Drawing("peak_against_time", figure, caption, f"Scatter of peak dF/F and time to peak; medians {medians}.")
 
 
 def _peak_panels(main: Axes, top: Axes, side: Axes, cells: pd.DataFrame) -> None:
@@ -145,9 +143,7 @@ def reliability_by_area(data: ReportData) -> Drawing | None:
         for place, area in enumerate(areas):
             for side, name in ((-1, "excitatory"), (1, "inhibitory")):
                 part = known[(known["area"] == area) & (known["neuron_class"] == name)]
-                half_violin(
-                    axes, place, part["reliability"].to_numpy(), class_colour(name), side, faint=False
-                )
+                half_violin(axes, place, part["reliability"].to_numpy(), class_colour(name), side, faint=False)
         counts = known["area"].value_counts()
         axes.set_xticks(range(len(areas)), [f"{area}\n(n = {counts[area]:,})" for area in areas])
         axes.set_ylabel("split-half reliability")
@@ -228,17 +224,12 @@ def embedding_and_kept(data: ReportData) -> Drawing | None:
     genotypes = ordered_groups(list(embedding["genotype"].dropna().astype(str).unique()))
     genotypes.sort(key=lambda name: (classes.get(name) == "inhibitory", name))
     with style():
-        figure = new_figure(
-            "Which cells were kept", PAGE_WIDTH, 5.6, mark="SIMULATED" if data.simulated else None
-        )
+        figure = new_figure("Which cells were kept", PAGE_WIDTH, 5.6, mark="SIMULATED" if data.simulated else None)
         panes = figure.subplots(2, 2, height_ratios=[1.35, 1], width_ratios=[1, 1.3])
         by_area = [colours[area] for area in embedding["area"]]
         by_class = [class_colour(name) for name in embedding["neuron_class"]]
         _embedding_panel(panes[0, 0], embedding, kept, by_area, "by area")
-        handles = [
-            Line2D([], [], marker="o", linestyle="none", markersize=4, color=colours[a], label=a)
-            for a in areas
-        ]
+        handles = [Line2D([], [], marker="o", linestyle="none", markersize=4, color=colours[a], label=a) for a in areas]
         panes[0, 0].legend(handles=handles, ncols=2, handletextpad=0.1, columnspacing=0.6, fontsize=6.3)
         _embedding_panel(panes[0, 1], embedding, kept, by_class, "by class; + marks a genotype's median")
         _kept_bars(panes[1, 0], embedding["area"].astype(str), kept, areas, [colours[a] for a in areas])
@@ -264,9 +255,7 @@ def embedding_and_kept(data: ReportData) -> Drawing | None:
     return Drawing("embedding", figure, caption, f"Embedding of the cells; kept: {counts}.")
 
 
-def _embedding_panel(
-    axes: Axes, embedding: pd.DataFrame, kept: pd.Series, colours: Sequence[str], title: str
-) -> None:
+def _embedding_panel(axes: Axes, embedding: pd.DataFrame, kept: pd.Series, colours: Sequence[str], title: str) -> None:
     tones = np.asarray(colours)
     for chosen, alpha, size in ((~kept, 0.18, 4), (kept, 0.8, 7)):
         points = embedding[chosen]
@@ -282,9 +271,7 @@ def _embedding_panel(
     axes.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2", title=title)
 
 
-def _kept_bars(
-    axes: Axes, names: pd.Series, kept: pd.Series, order: Sequence[str], colours: Sequence[str]
-) -> None:
+def _kept_bars(axes: Axes, names: pd.Series, kept: pd.Series, order: Sequence[str], colours: Sequence[str]) -> None:
     whole = names.value_counts().reindex(order, fill_value=0)
     chosen = names[kept].value_counts().reindex(order, fill_value=0)
     places = np.arange(len(order))

@@ -58,9 +58,7 @@ def transfer_accuracy(data: ReportData) -> list[Drawing]:
     ]
 
 
-def _accuracy_figure(
-    data: ReportData, transfer: pd.DataFrame, pairs: list[tuple[str, str]], suffix: str
-) -> Drawing:
+def _accuracy_figure(data: ReportData, transfer: pd.DataFrame, pairs: list[tuple[str, str]], suffix: str) -> Drawing:
     models, variants = list(pd.unique(transfer["model"])), ordered_variants(transfer)
     columns = min(len(pairs), 2 if len(models) * len(variants) > 8 else 4)
     rows = -(-len(pairs) // columns)
@@ -74,7 +72,8 @@ def _accuracy_figure(
             source, target = pairs[place]
             part = transfer[(transfer["source"] == source) & (transfer["target"] == target)]
             _accuracy_panel(axes, part, models, variants, 0.8 * PAGE_WIDTH / columns)
-            axes.set_title(f"{source} → {target}", fontsize=8)
+            # Two lines: names of domains are long, and panels narrow.
+            axes.set_title(f"{source} →\n{target}", fontsize=8)
             if place % columns == 0:
                 axes.set_ylabel("accuracy (%)")
         handles = [
@@ -107,9 +106,7 @@ def _accuracy_figure(
     return Drawing(f"transfer{suffix}", figure, caption, alt)
 
 
-def _accuracy_panel(
-    axes: Axes, part: pd.DataFrame, models: list[str], variants: list[str], room: float
-) -> None:
+def _accuracy_panel(axes: Axes, part: pd.DataFrame, models: list[str], variants: list[str], room: float) -> None:
     width = 0.8 / len(variants)
     for column, model in enumerate(models):
         for place, variant in enumerate(variants):

@@ -132,25 +132,18 @@ def _first_grouping(data: ReportData, metric: str) -> tuple[str, pd.DataFrame]:
 
 def _classes(data: ReportData) -> list[str]:
     scores = model_scores(data, "neuron_class", "rmse_mean").dropna(subset=["value"])
-    scores = (
-        scores[scores["layer_variant"] == "baseline"].groupby("group")[["value", "ci_low", "ci_high"]].mean()
-    )
+    scores = scores[scores["layer_variant"] == "baseline"].groupby("group")[["value", "ci_low", "ci_high"]].mean()
     if not {"excitatory", "inhibitory"} <= set(scores.index):
         return []
     first, second = scores.loc["excitatory"], scores.loc["inhibitory"]
     written = [
-        f"{row['value']:.4f}"
-        + (f" [{row['ci_low']:.4f}, {row['ci_high']:.4f}]" if np.isfinite(row["ci_low"]) else "")
+        f"{row['value']:.4f}" + (f" [{row['ci_low']:.4f}, {row['ci_high']:.4f}]" if np.isfinite(row["ci_low"]) else "")
         for row in (first, second)
     ]
     apart = first["ci_high"] < second["ci_low"] or second["ci_high"] < first["ci_low"]
     known = np.isfinite(first["ci_low"]) and np.isfinite(second["ci_low"])
     tail = (" (intervals apart)" if apart else " (intervals overlap)") if known else ""
-    order = (
-        "lower for excitatory than for"
-        if first["value"] < second["value"]
-        else "not lower for excitatory than for"
-    )
+    order = "lower for excitatory than for" if first["value"] < second["value"] else "not lower for excitatory than for"
     return [
         f"Without NeuRN, RMSE is {order} inhibitory cells {_where(data)}: {written[0]} against "
         f"{written[1]}{tail}, mean over layers and models."
@@ -222,9 +215,7 @@ def _variants(data: ReportData) -> list[str]:
     if len(names) < 3:
         return []
     # Only what every layer was tried on, so that no layer is ahead because it met easier targets.
-    wide = away.pivot_table(
-        index=["model", "source", "target"], columns="layer_variant", values="mean"
-    ).dropna()
+    wide = away.pivot_table(index=["model", "source", "target"], columns="layer_variant", values="mean").dropna()
     if wide.empty:
         return []
     means = (100 * wide.mean()).sort_values(ascending=False)

@@ -135,9 +135,7 @@ def label_points(
         nearest = np.clip(point, centre - size / 2, centre + size / 2)
         if np.linalg.norm(nearest - point) > 9:
             line = to_fraction.transform(np.array([point, nearest]))
-            axes.plot(
-                line[:, 0], line[:, 1], color=MUTED, linewidth=0.5, transform=axes.transAxes, zorder=1.5
-            )
+            axes.plot(line[:, 0], line[:, 1], color=MUTED, linewidth=0.5, transform=axes.transAxes, zorder=1.5)
         where = to_fraction.transform(centre)
         axes.text(
             where[0],

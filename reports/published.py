@@ -47,8 +47,7 @@ ALIGNMENT: Final = pd.DataFrame(
 
 CITATIONS: Final = (
     (
-        "Jalil H, Qazi A, Iqbal A. NeuRN: Neuro-inspired Domain Generalization for Image Classification. "
-        "2025.",
+        "Jalil H, Qazi A, Iqbal A. NeuRN: Neuro-inspired Domain Generalization for Image Classification. 2025.",
         "arXiv:2505.06881",
         "https://arxiv.org/abs/2505.06881",
         "NeuRN, the architecture similarity and the transfer protocol",
@@ -107,9 +106,7 @@ def transfer_beside_published(data: ReportData) -> pd.DataFrame:
             target=summary["target"].replace(_NAMES),
             mean=100 * summary["mean"],
         )
-    wide = summary.pivot_table(
-        index=["source", "target", "model"], columns="layer_variant", values="mean", sort=False
-    )
+    wide = summary.pivot_table(index=["source", "target", "model"], columns="layer_variant", values="mean", sort=False)
     ours = pd.DataFrame(
         {
             "ours_baseline": wide.get("baseline", pd.Series(dtype=float)),

@@ -222,6 +222,5 @@ def _read_index(index: Path) -> list[str]:
     return [
         path.as_posix()
         for path in paths
-        if path.as_posix() == "report.pdf"
-        or (len(path.parts) == 2 and known.get(path.parts[0]) == path.suffix)
+        if path.as_posix() == "report.pdf" or (len(path.parts) == 2 and known.get(path.parts[0]) == path.suffix)
     ]

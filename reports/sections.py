@@ -34,9 +34,7 @@ def build_sections(data: ReportData) -> list[Section]:
     """
     found = key_findings(data)
     first = Findings(found) if found else Prose("There is nothing to compare in this study yet.", absent=True)
-    glance = figure_block(
-        alignment_and_transfer(data), "Nothing in this study was scored both without and with NeuRN."
-    )
+    glance = figure_block(alignment_and_transfer(data), "Nothing in this study was scored both without and with NeuRN.")
     link = gain_against_gain(data)
     sections = [
         Section("findings", "Key findings", (first,)),

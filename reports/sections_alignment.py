@@ -70,10 +70,7 @@ def _groups(data: ReportData) -> tuple[Block, ...]:
         group=whole.index,
         verdict=[verdict(low, high) for low, high in ends],
         interval=[interval(low, high, signed) for low, high in ends],
-        tests=[
-            f"{low:.0f}, {high:.0f} of {tests:.0f}" if np.isfinite(tests) else None
-            for low, high, tests in counts
-        ],
+        tests=[f"{low:.0f}, {high:.0f} of {tests:.0f}" if np.isfinite(tests) else None for low, high, tests in counts],
     )
     caption = (
         "RMSE (no unit) of each group without and with NeuRN, mean over layers and models, and the "
@@ -94,9 +91,7 @@ def _violins(data: ReportData) -> tuple[Block, ...]:
 def _layers(data: ReportData) -> tuple[Block, ...]:
     if not data.has("similarity"):
         return (Prose("This study compared no networks with neurons.", absent=True),)
-    drawings = [
-        drawing for metric in ("rmse_mean", "kde_iou_population") for drawing in layer_profile(data, metric)
-    ]
+    drawings = [drawing for metric in ("rmse_mean", "kde_iou_population") for drawing in layer_profile(data, metric)]
     blocks: list[Block] = [figure_block(drawing, "") for drawing in drawings]
     best = best_layers(data, "neuron_class", "rmse_mean")
     if len(best):

@@ -41,17 +41,13 @@ def cells_section(data: ReportData) -> Section:
 
 def quality_section(data: ReportData) -> Section:
     """Build the section on reliability, cells kept, and one row a session."""
-    blocks: list[Block] = [
-        figure_block(reliability_by_area(data), "This study has no reliabilities of cells.")
-    ]
+    blocks: list[Block] = [figure_block(reliability_by_area(data), "This study has no reliabilities of cells.")]
     if data.has("embedding"):
         blocks.append(figure_block(embedding_and_kept(data), ""))
     if data.has("sessions"):
         sessions = data.table("sessions")
         # Identifiers are names, not quantities: as text they are never printed in powers of ten.
-        sessions = sessions.assign(
-            **{name: sessions[name].astype(str) for name in _IDENTIFIERS if name in sessions}
-        )
+        sessions = sessions.assign(**{name: sessions[name].astype(str) for name in _IDENTIFIERS if name in sessions})
         caption = f"Quality of the n = {len(sessions):,} sessions."
         blocks.append(table_block(sessions, _columns(sessions), caption, csv="sessions"))
     else:
@@ -93,9 +89,7 @@ def provenance_section(data: ReportData) -> Section:
         blocks.append(Prose("No provenance was handed over.", absent=True))
     packages = _packages(data)
     if packages:
-        blocks.append(
-            Code("\n".join(f"{name}=={version}" for name, version in packages), "Packages", folded=True)
-        )
+        blocks.append(Code("\n".join(f"{name}=={version}" for name, version in packages), "Packages", folded=True))
     if data.study_yaml:
         blocks.append(Code(data.study_yaml, "The study as resolved", folded=True))
     return Section("provenance", "Provenance and how to run it again", tuple(blocks))
@@ -125,7 +119,6 @@ def citation_section(data: ReportData) -> Section:
         "The neurons are simulated, so no recordings of the Allen Institute are shown; their format, "
         "stimulus design and cell types are the Allen Brain Observatory's."
         if data.simulated
-        else "Results that use recordings of the Allen Brain Observatory must cite the Allen Institute "
-        "as below."
+        else "Results that use recordings of the Allen Brain Observatory must cite the Allen Institute as below."
     )
     return Section("citations", "Citations", (Prose(lead), References(CITATIONS)))

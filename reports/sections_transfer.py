@@ -47,9 +47,7 @@ def transfer_table(data: ReportData) -> TableBlock:
         if both:
             gain = 100 * (found["mean"].get("neurn", np.nan) - found["mean"].get("baseline", np.nan))
             known = bool(np.isfinite(gain))
-            cells.append(
-                Cell(f"{gain:+.1f}".replace("-", "−") if known else "–", repr(gain) if known else "", True)
-            )
+            cells.append(Cell(f"{gain:+.1f}".replace("-", "−") if known else "–", repr(gain) if known else "", True))
         rows.append(tuple(cells))
     caption = (
         "Accuracy (%) on the target's test split, mean ± standard deviation over seeds (none with one "
@@ -77,14 +75,10 @@ def published_section(data: ReportData) -> Section:
     ]
     if data.has("transfer"):
         table = transfer_beside_published(data)
-        caption = (
-            "Published accuracies (%) and this study's mean over seeds where source and target are the same."
-        )
+        caption = "Published accuracies (%) and this study's mean over seeds where source and target are the same."
         blocks.append(table_block(table, _TRANSFER_COLUMNS, caption))
         if table["ours"].isna().all():
-            blocks.append(
-                Prose("None of the published source–target pairs is part of this study.", absent=True)
-            )
+            blocks.append(Prose("None of the published source–target pairs is part of this study.", absent=True))
     if data.has("similarity"):
         own = "simulated neurons" if data.simulated else "this study's neurons"
         caption = (

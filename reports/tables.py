@@ -55,8 +55,6 @@ def _architecture_rows(data: ReportData) -> pd.DataFrame:
         values = data.architectures[name]
         names = [str(model) for model in values.coords[values.dims[0]].values]
         wide = pd.DataFrame(values.values, index=names, columns=names)
-        parts.append(
-            wide.rename_axis("model_a").melt(ignore_index=False, var_name="model_b", value_name=name)
-        )
+        parts.append(wide.rename_axis("model_a").melt(ignore_index=False, var_name="model_b", value_name=name))
     first, second = (part.reset_index() for part in parts)
     return first.merge(second, on=["model_a", "model_b"])

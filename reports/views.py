@@ -162,9 +162,7 @@ def paired_groups(data: ReportData, group_by: str, metric: str) -> pd.DataFrame:
     """
     chosen = _chosen(data.table("paired"), group_by, metric)
     if chosen.empty:
-        return _no_rows(
-            ["neuron_class"], ["difference", "ci_low", "ci_high", "n_tests", "n_lower", "n_higher"]
-        )
+        return _no_rows(["neuron_class"], ["difference", "ci_low", "ci_high", "n_tests", "n_lower", "n_higher"])
     numbers = ["difference", "ci_low", "ci_high", "q"]
     chosen = chosen.assign(**{name: pd.to_numeric(chosen[name], errors="coerce") for name in numbers})
     clear = chosen["q"] < 0.05

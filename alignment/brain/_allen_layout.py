@@ -50,9 +50,7 @@ def manifest() -> dict[str, Any]:
         {"type": "manifest_version", "value": _VERSION},
         {"key": "BASEDIR", "type": "dir", "spec": "."},
     ]
-    entries += [
-        {"key": key, "type": "file", "spec": spec, "parent_key": "BASEDIR"} for key, spec in _FILES.items()
-    ]
+    entries += [{"key": key, "type": "file", "spec": spec, "parent_key": "BASEDIR"} for key, spec in _FILES.items()]
     return {"manifest": entries}
 
 

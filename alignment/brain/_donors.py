@@ -69,9 +69,7 @@ _ONE, _TWO = f"{_TTA};{_AI93}/wt", f"{_TTA};{_AI93}/{_AI93}"
 _AI148 = "Ai148(TIT2L-GC6f-ICL-tTA2)/wt"
 
 
-def _everywhere(
-    *depths: int, first: str, but: tuple[tuple[str, int], ...] = ()
-) -> tuple[tuple[str, int], ...]:
+def _everywhere(*depths: int, first: str, but: tuple[tuple[str, int], ...] = ()) -> tuple[tuple[str, int], ...]:
     """Return all areas at these depths, except pairs that the survey does not have."""
     areas = [first, *(area for area in AREAS if area != first)]
     return tuple((area, depth) for depth in depths for area in areas if (area, depth) not in but)
@@ -86,9 +84,7 @@ SURVEY: tuple[Genotype, ...] = (
     Genotype(f"Vip-IRES-Cre/wt;{_AI148}", (("VISpm", 275), ("VISp", 175), ("VISl", 275), ("VISl", 175))),
     Genotype(f"Rbp4-Cre_KL100/wt;{_ONE}", _everywhere(375, first="VISam")),
     Genotype(f"Emx1-IRES-Cre/wt;{_ONE}", _everywhere(275, 175, first="VISrl", but=(("VISpm", 275),))),
-    Genotype(
-        "Pvalb-IRES-Cre/wt;Ai162(TIT2L-GC6s-ICL-tTA2)/wt", (("VISp", 275), ("VISl", 275), ("VISp", 375))
-    ),
+    Genotype("Pvalb-IRES-Cre/wt;Ai162(TIT2L-GC6s-ICL-tTA2)/wt", (("VISp", 275), ("VISl", 275), ("VISp", 375))),
     Genotype(
         f"Slc17a7-IRES2-Cre/wt;{_ONE}",
         _everywhere(
@@ -102,9 +98,7 @@ SURVEY: tuple[Genotype, ...] = (
     Genotype(f"Fezf2-CreER/wt;{_AI148}", (("VISl", 375), ("VISp", 400))),
     Genotype(f"Tlx3-Cre_PL56/wt;{_AI148}", (("VISp", 375), ("VISl", 375))),
     Genotype(f"Scnn1a-Tg3-Cre/wt;{_TWO}", (("VISp", 350), ("VISp", 335))),
-    Genotype(
-        f"Cux2-CreERT2/Cux2-CreERT2;{_TWO}", (("VISl", 275), ("VISal", 275), ("VISp", 175), ("VISpm", 175))
-    ),
+    Genotype(f"Cux2-CreERT2/Cux2-CreERT2;{_TWO}", (("VISl", 275), ("VISal", 275), ("VISp", 175), ("VISpm", 175))),
     Genotype(f"Cux2-CreERT2/wt;{_TWO}", (("VISpm", 175), ("VISp", 175), ("VISal", 175), ("VISl", 175))),
     Genotype(f"Emx1-IRES-Cre/wt;{_TTA};{_AI93}-hyg/wt", (("VISrl", 175), ("VISpm", 175), ("VISpm", 275))),
     Genotype(f"Emx1-IRES-Cre/wt;{_TWO}", (("VISp", 175), ("VISp", 275))),

@@ -292,7 +292,5 @@ def _said(error: Exception) -> str:
     if isinstance(error, requests.exceptions.ConnectionError):
         reason = str(error)
         refused = "refused" in reason or "NewConnectionError" in reason
-        return (
-            "no connection (is the address right, and the server up?)" if refused else "the connection broke"
-        )
+        return "no connection (is the address right, and the server up?)" if refused else "the connection broke"
     return str(error)

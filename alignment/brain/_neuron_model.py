@@ -128,9 +128,7 @@ def draw_cells(count: int, place: Place, rng: np.random.Generator) -> Cells:
     )
 
 
-def gabor_filters(
-    cells: Cells, shape: tuple[int, int] = VIEW_SHAPE, phase: float = 0.0
-) -> npt.NDArray[np.float32]:
+def gabor_filters(cells: Cells, shape: tuple[int, int] = VIEW_SHAPE, phase: float = 0.0) -> npt.NDArray[np.float32]:
     """Draw the cells' filters on a grid that spans the scene.
 
     Parameters
@@ -147,13 +145,9 @@ def gabor_filters(
         Each of mean 0 (a uniform screen drives no cell) and length 1.
     """
     across, down = _offsets(cells, shape)
-    along = (
-        across * np.cos(cells.orientation)[:, None, None] + down * np.sin(cells.orientation)[:, None, None]
-    )
+    along = across * np.cos(cells.orientation)[:, None, None] + down * np.sin(cells.orientation)[:, None, None]
     envelope = _window(across, down, cells.size)
-    carrier = np.cos(
-        2 * np.pi * cells.frequency[:, None, None] * along + (cells.phase + phase)[:, None, None]
-    )
+    carrier = np.cos(2 * np.pi * cells.frequency[:, None, None] * along + (cells.phase + phase)[:, None, None])
     filters = envelope * carrier
     # Take out the mean within the envelope, so that the filter stays local.
     filters -= envelope * (filters.sum((1, 2)) / envelope.sum((1, 2)))[:, None, None]
@@ -167,9 +161,7 @@ def scene_outputs(cells: Cells, views: npt.NDArray[np.float32], inhibitory: bool
     The cells are worked through some at a time: memory does not grow with their number.
     """
     step = 64
-    blocks = [
-        _outputs(cells[slice(first, first + step)], views, inhibitory) for first in range(0, len(cells), step)
-    ]
+    blocks = [_outputs(cells[slice(first, first + step)], views, inhibitory) for first in range(0, len(cells), step)]
     return np.concatenate(blocks) if blocks else np.empty((0, len(views)))
 
 

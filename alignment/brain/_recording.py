@@ -111,9 +111,7 @@ def draw_session(trials: int, rng: np.random.Generator) -> Session:
     )
 
 
-def draw_traces(
-    cells: Cells, outputs: Array, session: Session, kernel: Kernel, rng: np.random.Generator
-) -> Traces:
+def draw_traces(cells: Cells, outputs: Array, session: Session, kernel: Kernel, rng: np.random.Generator) -> Traces:
     """Draw the traces of some cells.
 
     Parameters
@@ -256,9 +254,7 @@ def _convolve(events: Array, kernel: Kernel) -> Array:
     fast, slow = (np.exp(-1.0 / (FRAME_RATE * tau)) for tau in (kernel.rise, kernel.decay))
     times = np.arange(round(FRAME_RATE * 2))
     peak = float((slow**times - fast**times).max())
-    return np.asarray(
-        lfilter([0.0, (slow - fast) / peak], [1.0, -(slow + fast), slow * fast], events, axis=-1)
-    )
+    return np.asarray(lfilter([0.0, (slow - fast) / peak], [1.0, -(slow + fast), slow * fast], events, axis=-1))
 
 
 def _running(frames: int, rng: np.random.Generator) -> Array:

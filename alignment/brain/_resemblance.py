@@ -75,10 +75,7 @@ def resemblance(folder: str | os.PathLike[str], real: npt.ArrayLike) -> pd.DataF
     for name, statistic in by_cell.items():
         ours, theirs = statistic(simulated), statistic(measured)
         rows += [(name, q, float(np.quantile(theirs, q)), float(np.quantile(ours, q))) for q in _OVER_CELLS]
-    rows += [
-        ("split-half reliability", q, float("nan"), float(np.nanquantile(reliability, q)))
-        for q in _OVER_CELLS
-    ]
+    rows += [("split-half reliability", q, float("nan"), float(np.nanquantile(reliability, q))) for q in _OVER_CELLS]
     return pd.DataFrame(rows, columns=["statistic", "quantile", "real", "simulated"])
 
 

@@ -352,10 +352,7 @@ class _Job:
             raise Transient(f"what came cannot be read: {error}") from error
 
     def _link(self, session: requests.Session, number: int) -> str:
-        query = (
-            f"model::WellKnownFile,rma::criteria,[attachable_id$eq{number}],"
-            "well_known_file_type[name$eqNWBOphys]"
-        )
+        query = f"model::WellKnownFile,rma::criteria,[attachable_id$eq{number}],well_known_file_type[name$eqNWBOphys]"
         what = f"the address of experiment {number}"
         records = _ask(session, self.base, query, what, self.network, self.stop)
         if not records:
@@ -381,9 +378,7 @@ def _query(
     while True:
         query = _QUERIES[name]
         if paged:
-            query += (
-                f",rma::options[num_rows$eq{_PAGE}][start_row$eq{len(records)}][order$eq'cell_specimen_id']"
-            )
+            query += f",rma::options[num_rows$eq{_PAGE}][start_row$eq{len(records)}][order$eq'cell_specimen_id']"
         else:
             query += ",rma::options[num_rows$eq'all'][count$eqfalse]"
         page = _ask(session, base, query, name, network, stop)
@@ -393,8 +388,7 @@ def _query(
     fault = _fault(records, name)
     if fault:
         raise DataError(
-            f"{base} sent no valid {name}: {fault}. Nothing was replaced. Check NALIGN_ALLEN_URI, or "
-            "try again later."
+            f"{base} sent no valid {name}: {fault}. Nothing was replaced. Check NALIGN_ALLEN_URI, or try again later."
         )
     return records
 
@@ -404,11 +398,7 @@ def _ask(
 ) -> list[Any]:
     url = f"{base}/api/v2/data/query.json?q={query}"
     reply = attempt(what, base, network, stop, lambda: read_json(session, url, network, stop))
-    if (
-        not isinstance(reply, dict)
-        or not isinstance(reply.get("msg"), list)
-        or reply.get("success") is not True
-    ):
+    if not isinstance(reply, dict) or not isinstance(reply.get("msg"), list) or reply.get("success") is not True:
         said = reply.get("msg") if isinstance(reply, dict) else reply
         raise DataError(
             f"{base} refused to give {what}: {str(said)[:200]!r}. Nothing was replaced. Check that "

@@ -56,9 +56,7 @@ def join_sessions(parts: Iterable[xr.Dataset]) -> xr.Dataset:
         for name in datasets[0].coords
         if datasets[0][name].dims == ("cell",)
     }
-    padded = {
-        name: _padded([part[name].values for part in datasets], trials) for name in ("response", "blank")
-    }
+    padded = {name: _padded([part[name].values for part in datasets], trials) for name in ("response", "blank")}
     speeds = _padded([_with_session(part["running_speed"].values, 3) for part in datasets], trials)
     on_blank = _padded([_with_session(part["blank_running_speed"].values, 2) for part in datasets], trials)
     sessions = np.concatenate([_session_ids(part) for part in datasets])

@@ -372,9 +372,7 @@ class Session:
         with _reading(self.path, "time stamps"):
             return np.asarray(self.dataset.get_fluorescence_timestamps())
 
-    def trace_blocks(
-        self, kind: TraceKind = "dff", cells: int = 32
-    ) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
+    def trace_blocks(self, kind: TraceKind = "dff", cells: int = 32) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
         """Stream the traces, some cells at a time, so that memory does not grow with the number of cells.
 
         Parameters
@@ -391,9 +389,7 @@ class Session:
         check_choice(kind, "kind", "Session.trace_blocks", ("dff", "corrected_fluorescence"))
         step = check_integer(cells, "cells", "Session.trace_blocks", low=1)
         ids = self.cells["cell_specimen_id"].to_numpy()
-        reader = (
-            self.dataset.get_dff_traces if kind == "dff" else self.dataset.get_corrected_fluorescence_traces
-        )
+        reader = self.dataset.get_dff_traces if kind == "dff" else self.dataset.get_corrected_fluorescence_traces
         for first in range(0, len(ids), step):
             block = slice(first, min(first + step, len(ids)))
             with _reading(self.path, f"{kind} traces"):
@@ -511,9 +507,7 @@ def _cell_metrics(path: Path, changed: int, size: int) -> pd.DataFrame | None:
         return None
     table = pd.DataFrame(records)
     if "cell_specimen_id" not in table:
-        raise DataError(
-            f"{path} has no cell_specimen_id: it is no table of cell metrics. Delete it and fetch again."
-        )
+        raise DataError(f"{path} has no cell_specimen_id: it is no table of cell metrics. Delete it and fetch again.")
     return table.drop_duplicates("cell_specimen_id").set_index("cell_specimen_id")
 
 

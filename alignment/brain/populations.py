@@ -61,9 +61,7 @@ def group_cells(ds: xr.Dataset, by: str | tuple[str, ...] = "area") -> dict[str,
     members: dict[tuple[Any, ...], list[int]] = {}
     for cell, key in enumerate(keys):
         members.setdefault(key, []).append(cell)
-    ranked = sorted(
-        members, key=lambda key: tuple(_rank(name, value) for name, value in zip(names, key, strict=True))
-    )
+    ranked = sorted(members, key=lambda key: tuple(_rank(name, value) for name, value in zip(names, key, strict=True)))
     return {" × ".join(str(value) for value in key): np.asarray(members[key]) for key in ranked}
 
 
@@ -169,9 +167,7 @@ def plan_selection(
     per_class = check_integer(per_class, "per_class", "select_cells", low=1)
     clusters = check_integer(clusters, "clusters", "select_cells", low=1)
     if "neuron_class" not in ds.coords:
-        raise fail(
-            "ds", "select_cells", "a data set with the coordinate 'neuron_class'", sorted(map(str, ds.coords))
-        )
+        raise fail("ds", "select_cells", "a data set with the coordinate 'neuron_class'", sorted(map(str, ds.coords)))
     reliability = _reliability(ds, seed, min_reliability)
     vectors, degenerate = _vectors(ds)
     unreliable = np.zeros(len(vectors), dtype=bool)
@@ -188,9 +184,7 @@ def plan_selection(
         )
     layout = np.full((len(vectors), 2), np.nan)
     layout[usable] = embed_cells(vectors[usable], embedding, seed)
-    cluster, selected, counts = _by_class(
-        ds["neuron_class"].values, usable, layout, per_class, clusters, seed
-    )
+    cluster, selected, counts = _by_class(ds["neuron_class"].values, usable, layout, per_class, clusters, seed)
     variables: dict[str, Any] = {
         "selected": ("cell", selected),
         "cluster": ("cell", cluster),
@@ -199,9 +193,7 @@ def plan_selection(
     if reliability is not None:
         variables["reliability"] = ("cell", reliability)
     coordinates = {
-        name: values
-        for name, values in ds.coords.items()
-        if values.dims == ("cell",) and name not in variables
+        name: values for name, values in ds.coords.items() if values.dims == ("cell",) and name not in variables
     }
     return xr.Dataset(
         variables,

@@ -102,11 +102,7 @@ def _check(matrix: npt.NDArray[np.float64], key: str, file: Path, scenes: int) -
             f"{scenes} or, with the blank, {scenes + 1} rows and columns."
         )
     if not np.isfinite(matrix).all() or np.abs(matrix).max() > 1 + 1e-6:
-        raise DataError(
-            f"{key} in {file} has values that are no correlations (not finite, or outside of -1..1)."
-        )
+        raise DataError(f"{key} in {file} has values that are no correlations (not finite, or outside of -1..1).")
     if not np.allclose(matrix, matrix.T, atol=1e-5) or not np.allclose(np.diag(matrix), 1, atol=1e-5):
-        raise DataError(
-            f"{key} in {file} is no similarity matrix: it is not symmetric with ones on its diagonal."
-        )
+        raise DataError(f"{key} in {file} is no similarity matrix: it is not symmetric with ones on its diagonal.")
     return matrix

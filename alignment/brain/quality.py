@@ -213,9 +213,7 @@ def _permute(sweeps: npt.NDArray[Any], trials: int, permutations: int, seed: int
         return np.where(np.isfinite(observed), (reached + 1) / (permutations + 1), np.nan)
 
 
-def quality_by_cell(
-    responses: xr.Dataset, *, seed: int = 0, splits: int = 100, permutations: int = 0
-) -> pd.DataFrame:
+def quality_by_cell(responses: xr.Dataset, *, seed: int = 0, splits: int = 100, permutations: int = 0) -> pd.DataFrame:
     """Tabulate every cell's reliability, with the reason where it has none.
 
     Parameters
@@ -294,9 +292,7 @@ def quality_table(
         one = responses.isel(cell=np.flatnonzero(mine)[:1])
         row = {
             "experiment_id": int(session),
-            **{
-                name: one[name].values[0] if mine.any() else None for name in ("area", "genotype", "depth_um")
-            },
+            **{name: one[name].values[0] if mine.any() else None for name in ("area", "genotype", "depth_um")},
             "cells": int(mine.sum()),
             "reliable_cells": int((known >= limit).sum()),
             "unreliable_cells": int((known < limit).sum()),

@@ -254,14 +254,10 @@ def _tuning(response: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 def _grid_scenes(scenes: Any, count: int, grid: tuple[int, int], kind: str) -> npt.NDArray[np.float32]:
     if scenes is None:
-        raise InputError(
-            f"The {kind} representation needs the scenes. Give Session.scenes(), or use kind='tuning'."
-        )
+        raise InputError(f"The {kind} representation needs the scenes. Give Session.scenes(), or use kind='tuning'.")
     images = np.asarray(scenes)
     if images.ndim != 3 or len(images) != count:
-        raise fail(
-            "scenes", "represent", f"an array ({count}, height, width), one image per scene", images.shape
-        )
+        raise fail("scenes", "represent", f"an array ({count}, height, width), one image per scene", images.shape)
     if images.dtype != np.uint8 and images.shape[1:] == _check_grid(grid):
         return images.astype(np.float32)
     return resize_scenes(images, grid)

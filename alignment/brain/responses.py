@@ -124,9 +124,7 @@ def trial_responses(
         {
             "method": method,
             "units": "dF/F" if method == "dff" else "% of the fluorescence before onset",
-            "window": [frames[0] / rate, frames[1] / rate]
-            if method != "dff"
-            else [float(edge) for edge in window],
+            "window": [frames[0] / rate, frames[1] / rate] if method != "dff" else [float(edge) for edge in window],
             "peak_window": [float(edge) for edge in peak_window],
             "frame_rate_hz": rate,
             "stationary_below": "" if stationary_below is None else float(stationary_below),
@@ -212,9 +210,7 @@ def _peaks(
 ) -> tuple[FloatArray, npt.NDArray[np.int64]]:
     """Highest point of the trace averaged over a scene's trials: (cell, scene), and its frame from onset."""
     first, last = frames
-    usable = (
-        still & (sweeps.frame >= 0) & (sweeps.start + first >= 0) & (sweeps.start + last <= traces.shape[1])
-    )
+    usable = still & (sweeps.frame >= 0) & (sweeps.start + first >= 0) & (sweeps.start + last <= traces.shape[1])
     chosen = np.flatnonzero(usable)
     chosen = chosen[np.argsort(sweeps.frame[chosen], kind="stable")]
     scenes, offsets = np.unique(sweeps.frame[chosen], return_index=True)
@@ -276,9 +272,7 @@ def _report_dropped(session: Session, dropped: Mapping[str, int], unusable: str,
 def _frame_rate(timestamps: FloatArray, session: Session) -> float:
     steps = np.diff(timestamps)
     if len(timestamps) < 2 or not np.isfinite(steps).all() or (steps <= 0).any():
-        raise DataError(
-            f"The time stamps of {session.path} do not rise. The file is damaged: fetch it again."
-        )
+        raise DataError(f"The time stamps of {session.path} do not rise. The file is damaged: fetch it again.")
     return float(1.0 / np.median(steps))
 
 
@@ -317,8 +311,7 @@ def _stationary(speed: FloatArray, below: float | None) -> npt.NDArray[np.bool_]
         still = np.abs(speed) < limit
     if not still.any():
         raise DataError(
-            f"No trial has a running speed below {limit} cm/s. Raise 'stationary_below' or leave this "
-            "session out."
+            f"No trial has a running speed below {limit} cm/s. Raise 'stationary_below' or leave this session out."
         )
     return np.asarray(still)
 

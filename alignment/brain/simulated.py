@@ -202,9 +202,7 @@ def _read_parameters(marker: Path) -> dict[str, Any]:
     try:
         held = json.loads(marker.read_text(encoding="utf-8"))["parameters"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{marker} is damaged. Delete the folder {marker.parent} and simulate again."
-        ) from error
+        raise DataError(f"{marker} is damaged. Delete the folder {marker.parent} and simulate again.") from error
     return dict(held)
 
 

@@ -129,9 +129,7 @@ class WindowSums:
         begin, end = starts + first, starts + last
         inside = (begin >= 0) & (end <= self.frames)
         begin, end = np.where(inside, begin, 0), np.where(inside, end, 0)
-        means: FloatArray = (np.take(self.sums, end, axis=1) - np.take(self.sums, begin, axis=1)) / (
-            last - first
-        )
+        means: FloatArray = (np.take(self.sums, end, axis=1) - np.take(self.sums, begin, axis=1)) / (last - first)
         means += self.centre
         means[:, ~inside] = np.nan
         if self.gaps is not None:

@@ -19,9 +19,7 @@ __all__ = ["build_network"]
 _WITH_SIZE = ("vit_", "deit", "swin", "beit", "eva", "cait_", "volo_", "xcit_", "mixer_", "maxvit", "coatnet")
 
 
-def build_network(
-    record: Entry, num_classes: int, image_size: int, width: float, pretrained: str
-) -> nn.Module:
+def build_network(record: Entry, num_classes: int, image_size: int, width: float, pretrained: str) -> nn.Module:
     """Build the bare network of a record; ``pretrained`` is the name of timm's weights, or empty."""
     small = image_size < record.small_size
     kind, _, target = record.source.partition(":")
@@ -47,15 +45,11 @@ def _timm(
     if pretrained and options.keys() & {"channels", "embed_dim", "patch_size", "cfg"}:
         raise InputError(f"The pretrained weights of {record.name} fit its full width and patch size only.")
     if pretrained and small:
-        raise InputError(
-            f"The pretrained weights of {record.name} do not fit its small form; use a larger image_size."
-        )
+        raise InputError(f"The pretrained weights of {record.name} do not fit its small form; use a larger image_size.")
     if base.startswith("vgg") and width != 1.0:
         return _small_vgg(_vgg(options.pop("cfg"), num_classes), num_classes, width, small)
     try:
-        net = timm.create_model(
-            pretrained or target, pretrained=bool(pretrained), num_classes=num_classes, **options
-        )
+        net = timm.create_model(pretrained or target, pretrained=bool(pretrained), num_classes=num_classes, **options)
     except (OSError, RuntimeError, ValueError) as error:
         if not pretrained:
             raise InputError(f"timm could not build {target!r}: {_first_line(error)}.") from error
@@ -120,9 +114,7 @@ def _small_vgg(net: nn.Module, num_classes: int, width: float, small: bool) -> n
     kernel = 1 if small else 7
     before = cast(int, net.num_features)
     net.pre_logits = models.ConvMlp(before, hidden, kernel, drop_rate=cast(float, net.drop_rate))
-    net.head = models.ClassifierHead(
-        hidden, num_classes, pool_type="avg", drop_rate=cast(float, net.drop_rate)
-    )
+    net.head = models.ClassifierHead(hidden, num_classes, pool_type="avg", drop_rate=cast(float, net.drop_rate))
     setattr(net, "head_hidden_size", hidden)  # noqa: B010 (a plain number, which nn.Module is not typed to take)
     cast(Callable[[], None], net._initialize_weights)()
     return net
@@ -141,9 +133,7 @@ def _torchvision(record: Entry, target: str, num_classes: int) -> nn.Module:
     return cast(nn.Module, build(weights=None, num_classes=num_classes, **options))
 
 
-def _function(
-    record: Entry, module: str, function: str, num_classes: int, image_size: int, width: float
-) -> nn.Module:
+def _function(record: Entry, module: str, function: str, num_classes: int, image_size: int, width: float) -> nn.Module:
     try:
         build = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
@@ -160,9 +150,7 @@ def _function(
         raise _no_width(record, width)
     net = build(**{key: value for key, value in offered.items() if key in accepted})
     if not isinstance(net, nn.Module):
-        raise InputError(
-            f"The model {record.source!r} must return a torch module. It gave {type(net).__name__}."
-        )
+        raise InputError(f"The model {record.source!r} must return a torch module. It gave {type(net).__name__}.")
     return net
 
 

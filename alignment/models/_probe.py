@@ -185,9 +185,7 @@ def probe(model: nn.Module, net: nn.Module, image: Tensor) -> list[Call]:
     return calls
 
 
-def choose(
-    net: nn.Module, calls: list[Call], layers: str | Iterable[str]
-) -> tuple[list[Call], dict[str, str]]:
+def choose(net: nn.Module, calls: list[Call], layers: str | Iterable[str]) -> tuple[list[Call], dict[str, str]]:
     """Pick the runs that ``layers`` asks for, in execution order, and say why others were passed over."""
     wanted = [layers] if isinstance(layers, str) else list(layers)
     if not wanted or not all(isinstance(item, str) and item for item in wanted):
@@ -204,9 +202,7 @@ def choose(
         elif any(sign in item for sign in "*?["):
             found = [c for c in calls if fnmatch.fnmatchcase(c.name, item)]
             if not found:
-                raise InputError(
-                    f"No layer that runs matches {item!r}. Layers are named like {_some(calls)}."
-                )
+                raise InputError(f"No layer that runs matches {item!r}. Layers are named like {_some(calls)}.")
         else:
             found = _named(net, calls, item)
         chosen.update(c.name for c in found if c.layout is not None)
@@ -298,9 +294,7 @@ def _auto(net: nn.Module, calls: list[Call]) -> list[Call]:
 def _is_activation(module: nn.Module) -> bool:
     kind = type(module)
     where = kind.__module__
-    return (
-        where == "torch.nn.modules.activation" or ".activations" in where or kind.__name__ == "BatchNormAct2d"
-    )
+    return where == "torch.nn.modules.activation" or ".activations" in where or kind.__name__ == "BatchNormAct2d"
 
 
 def _why(call: Call) -> str:

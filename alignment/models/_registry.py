@@ -49,13 +49,10 @@ class Entry:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-_KERAS = (
-    "the same architecture as Keras's, in timm's definition (padding and batch-norm constants may differ)"
-)
+_KERAS = "the same architecture as Keras's, in timm's definition (padding and batch-norm constants may differ)"
 _RESNET: dict[str, Any] = {
     "small_size": 64,
-    "small_form": "3x3 stride-1 first convolution and no max-pool, so that a 32 px image leaves 4x4 maps, "
-    "not 1x1",
+    "small_form": "3x3 stride-1 first convolution and no max-pool, so that a 32 px image leaves 4x4 maps, not 1x1",
     "width": "channels of the stem and of the four stages",
 }
 _VGG: dict[str, Any] = {
@@ -100,9 +97,7 @@ _PAPERS = (
     Entry("nasnet-large", "timm:nasnetalarge", _KERAS),
     *(Entry(f"efficientnet_b{i}", f"timm:tf_efficientnet_b{i}") for i in range(8)),
     Entry("squeezenet", "torchvision:squeezenet1_0", "version 1.0; the papers do not say which"),
-    Entry(
-        "shufflenet", "torchvision:shufflenet_v2_x1_0", "version 2 at width 1.0; the papers do not say which"
-    ),
+    Entry("shufflenet", "torchvision:shufflenet_v2_x1_0", "version 2 at width 1.0; the papers do not say which"),
     Entry("wide-resnet", "timm:wide_resnet50_2", "depth 50, width 2; the papers do not say which", **_RESNET),
     Entry("googlenet", "torchvision:googlenet", options={"aux_logits": False, "init_weights": True}),
     Entry(
@@ -120,9 +115,7 @@ _PAPERS = (
         hub_tag="fb_ssl_yfcc100m_ft_in1k",
         **_RESNET,
     ),
-    _own(
-        "proxyless_nas", "proxyless", "proxyless_gpu", stand_in="the GPU variant; the papers do not say which"
-    ),
+    _own("proxyless_nas", "proxyless", "proxyless_gpu", stand_in="the GPU variant; the papers do not say which"),
     Entry(
         "fcn_resnet101",
         "torchvision:fcn_resnet101",
@@ -146,9 +139,7 @@ _PAPERS = (
         "on ResNet-101; the papers do not say which backbone",
         options={"weights_backbone": None, "aux_loss": False},
     ),
-    Entry(
-        "vit", "timm:vit_base_patch16_224", "ViT-B/16; the papers do not say which", size_multiple=16, **_VIT
-    ),
+    Entry("vit", "timm:vit_base_patch16_224", "ViT-B/16; the papers do not say which", size_multiple=16, **_VIT),
     _own("cornet", "cornet", "cornet_s", stand_in="CORnet-S; the papers do not say which"),
 )
 

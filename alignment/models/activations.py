@@ -257,9 +257,7 @@ def as_images(scenes: Any, image_size: int) -> npt.NDArray[np.float32]:
         image = torch.from_numpy(np.asarray(scene, np.float32))[None, None]
         if scenes.dtype == np.uint8:
             image = image / 255.0
-        image = functional.interpolate(
-            image, size=(size, size), mode="bilinear", antialias=True, align_corners=False
-        )
+        image = functional.interpolate(image, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
         result[i] = image[0].clamp(0.0, 1.0).numpy()
     return result
 
@@ -279,9 +277,7 @@ def resize_maps(maps: Tensor, grid: tuple[int, int]) -> Tensor:
         return maps
     if height >= grid[0] and width >= grid[1]:
         return functional.adaptive_avg_pool2d(maps, grid)
-    return functional.interpolate(
-        maps[None], size=grid, mode="bilinear", align_corners=False, antialias=True
-    )[0]
+    return functional.interpolate(maps[None], size=grid, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
 class _Reduced:
@@ -312,9 +308,7 @@ class _Reduced:
 
 
 @contextmanager
-def _prepared(
-    model: nn.Module, images: Any, layers: Any, grid: Any, batch_size: int, device: str
-) -> Iterator[_Plan]:
+def _prepared(model: nn.Module, images: Any, layers: Any, grid: Any, batch_size: int, device: str) -> Iterator[_Plan]:
     """Check everything that can be checked before the run; the model goes back as it came."""
     if not isinstance(model, nn.Module):
         raise fail("model", _OWNER, "a torch module", type(model).__name__, "Make one with create_model.")
@@ -368,8 +362,7 @@ def _run(
     for name, found in responses.items():
         if not np.isfinite(found).all():
             raise DataError(
-                f"The layer {name!r} gives NaN or infinite activations. Run it without amp, or look at its "
-                "weights."
+                f"The layer {name!r} gives NaN or infinite activations. Run it without amp, or look at its weights."
             )
     plan.batch_size = size
     return responses, totals, digest.hexdigest()
@@ -400,8 +393,7 @@ def _forward(plan: _Plan, batch: npt.NDArray[np.float32], reduced: _Reduced) -> 
     lost = sorted(reduced.calls.keys() - reduced.responses.keys())
     if lost:
         raise DataError(
-            f"The layer {lost[0]!r} ran on the first image and not on a batch: the network's path depends "
-            "on its input."
+            f"The layer {lost[0]!r} ran on the first image and not on a batch: the network's path depends on its input."
         )
 
 
@@ -425,9 +417,7 @@ def _compare_precision(plan: _Plan, compile: bool) -> float:
     return worst
 
 
-def _datasets(
-    plan: _Plan, sums: tuple[Any, Any, str], weights: str, difference: float
-) -> dict[str, xr.Dataset]:
+def _datasets(plan: _Plan, sums: tuple[Any, Any, str], weights: str, difference: float) -> dict[str, xr.Dataset]:
     responses, totals, digest = sums
     attrs = {
         **_model_attrs(plan),
@@ -491,9 +481,7 @@ def _check_images(images: Any, model: nn.Module) -> Any:
     images = getattr(images, "values", images) if isinstance(images, xr.DataArray) else images
     shape = tuple(getattr(images, "shape", ()))
     if len(shape) != 4 or shape[1] != 3 or shape[0] < 1:
-        raise fail(
-            "images", _OWNER, "of shape (scene, 3, H, W)", shape, "Make them from grey scenes with as_images."
-        )
+        raise fail("images", _OWNER, "of shape (scene, 3, H, W)", shape, "Make them from grey scenes with as_images.")
     size = getattr(model, "image_size", None)
     if size is not None and shape[2:] != (size, size):
         raise InputError(
@@ -520,9 +508,7 @@ def _checked(batch: Any, start: int) -> npt.NDArray[np.float32]:
         bad = [i for i, image in enumerate(found) if not (image.min() >= -1e-6 and image.max() <= 1.0 + 1e-6)]
         hint = "Divide grey levels by 255." if high > 2 else ""
         range_ = f"{float(found[bad[0]].min()):g} to {float(found[bad[0]].max()):g} in image {start + bad[0]}"
-        raise InputError(
-            f"The 'images' parameter of {_OWNER} must be in [0, 1]. Got {range_} instead. {hint}".strip()
-        )
+        raise InputError(f"The 'images' parameter of {_OWNER} must be in [0, 1]. Got {range_} instead. {hint}".strip())
     return found
 
 
@@ -541,9 +527,7 @@ def _device(device: str) -> torch.device:
     except (RuntimeError, TypeError):
         raise fail("device", _OWNER, "'auto', 'cpu' or 'cuda' (with a number)", device) from None
     if found.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            f"The device {device!r} was asked for, and torch sees no CUDA device. Use 'auto' or 'cpu'."
-        )
+        raise InputError(f"The device {device!r} was asked for, and torch sees no CUDA device. Use 'auto' or 'cpu'.")
     return found
 
 

@@ -80,10 +80,7 @@ class Alignment:
     def pairs(self) -> list[tuple[str | None, str | None]]:
         """The symbols opposite each other; None where one stands opposite nothing."""
         steps = zip(self.traceback[:-1], self.traceback[1:], strict=True)
-        return [
-            (self.a[i] if after[0] > i else None, self.b[j] if after[1] > j else None)
-            for (i, j), after in steps
-        ]
+        return [(self.a[i] if after[0] > i else None, self.b[j] if after[1] > j else None) for (i, j), after in steps]
 
     @property
     def aligned(self) -> tuple[str, str]:
@@ -170,9 +167,7 @@ def similarity_matrix(
     """
     match, mismatch, gap = _check_scores(match, mismatch, gap)
     if len(sequences) < 2:
-        raise InputError(
-            f"A similarity matrix needs at least two networks. Got {list(sequences)}: name more."
-        )
+        raise InputError(f"A similarity matrix needs at least two networks. Got {list(sequences)}: name more.")
     symbols = {name: _check_symbols(sequence, name) for name, sequence in sequences.items()}
     names = list(symbols)
     score = _all_scores(list(symbols.values()), match, mismatch, gap)
@@ -190,9 +185,7 @@ def similarity_matrix(
             "match": match,
             "mismatch": mismatch,
             "gap": gap,
-            "symbols": {
-                name: "".join(s) if max(map(len, s)) == 1 else " ".join(s) for name, s in symbols.items()
-            },
+            "symbols": {name: "".join(s) if max(map(len, s)) == 1 else " ".join(s) for name, s in symbols.items()},
         },
     )
 
@@ -219,9 +212,7 @@ def _all_scores(sequences: list[tuple[str, ...]], match: int, mismatch: int, gap
     return np.asarray(np.triu(score) + np.triu(score, 1).T)
 
 
-def _bordered_table(
-    a: tuple[str, ...], b: tuple[str, ...], match: int, mismatch: int, gap: int
-) -> NDArray[np.int64]:
+def _bordered_table(a: tuple[str, ...], b: tuple[str, ...], match: int, mismatch: int, gap: int) -> NDArray[np.int64]:
     """Return the score matrix with its borders of gaps."""
     # A symbol that only one of the two has matches nothing, so all of those can share a letter.
     shared = sorted(set(a) & set(b))

@@ -125,9 +125,7 @@ def cluster(similarity: xr.Dataset, method: str = "average") -> Clustering:
     distance = _distance(similarity)
     tree = linkage(squareform(distance, checks=False), method)
     leaves = [names[index] for index in _best_leaf_order(tree, distance)]
-    if names.index(leaves[0]) > names.index(
-        leaves[-1]
-    ):  # either direction is as good: begin with the first named
+    if names.index(leaves[0]) > names.index(leaves[-1]):  # either direction is as good: begin with the first named
         leaves = leaves[::-1]
     return Clustering(tuple(names), _turned(tree, [names.index(leaf) for leaf in leaves]), tuple(leaves))
 
@@ -215,9 +213,7 @@ def compare_options(traces: Mapping[str, Trace], level: str = "papers") -> pd.Da
     choices = itertools.product((None, "all", "separate", "none"), (True, False), (False, True))
     for activations, normalisations, collapse in choices:
         options: dict[str, Any] = {"activations": activations, "normalisations": normalisations}
-        sequences = {
-            name: write_symbols(trace, level, collapse=collapse, **options) for name, trace in traces.items()
-        }
+        sequences = {name: write_symbols(trace, level, collapse=collapse, **options) for name, trace in traces.items()}
         found = compare_published(similarity_matrix(sequences))
         values = {f"{a}|{b}": ours for a, b, ours in found[["model", "other", "ours"]].values}
         rms = math.sqrt(float((found["difference"] ** 2).mean())) if len(found) else math.nan
@@ -257,9 +253,7 @@ def compare_blocks(similarity: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["block", "n", "within", "outside", "stands_out"])
 
 
-def mantel(
-    a: Any, b: Any, *, permutations: int = 9999, seed: int = 0, method: str = "spearman"
-) -> MantelResult:
+def mantel(a: Any, b: Any, *, permutations: int = 9999, seed: int = 0, method: str = "spearman") -> MantelResult:
     """Test whether two similarity matrices go together (Mantel 1967, Cancer Res. 27:209).
 
     Parameters
@@ -495,9 +489,7 @@ def _relabellings(n: int, permutations: int, seed: int, exact: bool) -> list[NDA
 def _power(n: int, tried: int, exact: bool) -> str:
     how = f"all {tried} relabellings of {n} networks" if exact else f"{tried} relabellings of {n} networks"
     if n < 5:
-        return (
-            f"{how}: p cannot fall below {1 / tried:.3f}, so this test cannot show anything at the 5 % level"
-        )
+        return f"{how}: p cannot fall below {1 / tried:.3f}, so this test cannot show anything at the 5 % level"
     if n < 10:
         return f"{how}: only a strong relation can be seen with so few"
     return how

@@ -40,9 +40,7 @@ class LocalResponse(nn.Module):
         pixels counted in grey levels, and on pixels in [0, 1] the published number would do next to nothing.
     """
 
-    def __init__(
-        self, size: int = 5, alpha: float = 1e-4 * 255**2, beta: float = 0.75, bias: float = 2.0
-    ) -> None:
+    def __init__(self, size: int = 5, alpha: float = 1e-4 * 255**2, beta: float = 0.75, bias: float = 2.0) -> None:
         super().__init__()
         self.size = check_integer(size, "size", "LocalResponse", low=1)
         self.alpha = check_number(alpha, "alpha", "LocalResponse", low=0)
@@ -55,9 +53,7 @@ class LocalResponse(nn.Module):
         wide = image if image.dtype == torch.float64 else image.float()
         # Autocast would run the root in half precision.
         with torch.autocast(image.device.type, enabled=False):
-            result = functional.local_response_norm(
-                wide, self.size, self.alpha * self.size, self.beta, self.bias
-            )
+            result = functional.local_response_norm(wide, self.size, self.alpha * self.size, self.beta, self.bias)
         return result.to(image.dtype)
 
 
@@ -209,9 +205,7 @@ def create_layer(name: str, **options: Any) -> nn.Module:
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         listed = ", ".join(repr(option) for option in allowed) or "none"
-        raise InputError(
-            f"The layer {name!r} takes the options {listed}. Got {unknown[0]!r} as well: remove it."
-        )
+        raise InputError(f"The layer {name!r} takes the options {listed}. Got {unknown[0]!r} as well: remove it.")
     return build(**options)
 
 
@@ -277,9 +271,7 @@ def with_layer(model: nn.Module, name: str, **options: Any) -> WithLayer:
     """
     layer = create_layer(name, **options)
     if not isinstance(model, nn.Module):
-        raise InputError(
-            f"with_layer takes a torch module to put the layer before. Got {type(model).__name__}."
-        )
+        raise InputError(f"with_layer takes a torch module to put the layer before. Got {type(model).__name__}.")
     return WithLayer(layer, model, name)
 
 

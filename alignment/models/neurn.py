@@ -65,9 +65,7 @@ class NeuRN(nn.Module):
     neural_alignment.InputError: The 'k' parameter of NeuRN must be an odd integer ≥ 3. Got 4 instead.
     """
 
-    def __init__(
-        self, k: int = 3, border: str = "reflect", scope: str = "image", form: str = "contrast"
-    ) -> None:
+    def __init__(self, k: int = 3, border: str = "reflect", scope: str = "image", form: str = "contrast") -> None:
         super().__init__()
         self.k = check_integer(k, "k", "NeuRN", low=3, odd=True)
         self.border = check_choice(border, "border", "NeuRN", BORDERS)
@@ -102,9 +100,7 @@ def check_image(image: Any, owner: str) -> None:
     """Refuse what is not a batch of floating-point images (B, C, H, W) with at least one pixel."""
     if not isinstance(image, Tensor) or image.dim() != 4:
         got = tuple(image.shape) if hasattr(image, "shape") else type(image).__name__
-        raise fail(
-            "image", owner, "a tensor of shape (B, C, H, W)", got, "Add a batch axis with image[None]."
-        )
+        raise fail("image", owner, "a tensor of shape (B, C, H, W)", got, "Add a batch axis with image[None].")
     if not image.is_floating_point():
         hint = "Convert grey levels with image.float() / 255."
         raise fail("image", owner, "floating point, in [0, 1]", str(image.dtype), hint)

@@ -295,9 +295,7 @@ def trace_layers(model: str | nn.Module, image_size: int | None = None) -> Trace
     if isinstance(model, str):
         return _trace_name(model, image_size)
     if not isinstance(model, nn.Module):
-        raise InputError(
-            f"layer_symbols takes a model's name or an nn.Module. Got {type(model).__name__} instead."
-        )
+        raise InputError(f"layer_symbols takes a model's name or an nn.Module. Got {type(model).__name__} instead.")
     size = image_size or int(getattr(model, "image_size", 224))
     name = str(getattr(model, "name", type(model).__name__))
     return _trace(name, model, size)
@@ -328,9 +326,7 @@ def _trace(name: str, model: nn.Module, size: int, remake: Any = None) -> Trace:
             f"The network {name} cannot be run on images (1, 3, {size}, {size}): {error}. "
             "Give one that takes such images, or another image_size."
         ) from error
-    note = (
-        f"{name} does not run on the meta device ({reason}); it was run on the CPU with one {size} px image"
-    )
+    note = f"{name} does not run on the meta device ({reason}); it was run on the CPU with one {size} px image"
     warnings.warn(note, UserWarning, stacklevel=3)
     return Trace(name, layers, "cpu", note)
 

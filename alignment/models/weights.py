@@ -144,9 +144,7 @@ def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
     bad = [n for n in doubted if not bool(torch.isfinite(tensors[n]).all())]
     if bad:
         listed = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
-        raise DataError(
-            f"The weights of {where} hold NaN or infinite values, in {listed}: training diverged."
-        )
+        raise DataError(f"The weights of {where} hold NaN or infinite values, in {listed}: training diverged.")
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -205,9 +203,7 @@ def _prefix(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
             best, most = prefix, known
 
 
-def _mismatch(
-    path: Path, net: nn.Module, missing: list[str], unexpected: list[str], shapes: list[str]
-) -> str:
+def _mismatch(path: Path, net: nn.Module, missing: list[str], unexpected: list[str], shapes: list[str]) -> str:
     parts = []
     for label, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)):
         if names:

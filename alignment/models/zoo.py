@@ -200,17 +200,14 @@ def _hub_name(weights: str, record: Entry) -> str:
         return ""
     if not record.source.startswith("timm:"):
         raise InputError(
-            f"timm has no weights of {record.name}, which comes from {record.source}. Give a file of "
-            "weights instead."
+            f"timm has no weights of {record.name}, which comes from {record.source}. Give a file of weights instead."
         )
     base = record.source.removeprefix("timm:")
     if weights == "timm":
         return f"{base}.{record.hub_tag}" if record.hub_tag else base
     wanted = weights.removeprefix("timm:")
     if wanted.split(".")[0] != base.split(".")[0]:
-        raise InputError(
-            f"The weights {weights!r} belong to another network than {record.name} (timm's {base})."
-        )
+        raise InputError(f"The weights {weights!r} belong to another network than {record.name} (timm's {base}).")
     return wanted
 
 

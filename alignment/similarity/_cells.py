@@ -90,9 +90,7 @@ class CellScorer:
         self.cell_metrics = tuple(metric for metric in metrics if metric in CELL_METRICS)
         self.finite = np.isfinite(vectors).all(axis=1)
         if not self.finite.any():
-            raise fail(
-                "neurons", "score_groups", "finite in at least one row", f"no finite row of {len(vectors)}"
-            )
+            raise fail("neurons", "score_groups", "finite in at least one row", f"no finite row of {len(vectors)}")
         self._vectors = vectors[self.finite]
         self._row = np.cumsum(self.finite) - 1
         self._moments = _kernels.row_moments(self._vectors)
@@ -124,9 +122,7 @@ class CellScorer:
         lattice, density, point = None, None, None
         if "kde_iou_population" in self.metrics:
             lattice, density, point = self._layer_density(rows, moments)
-        values = (
-            np.stack([columns[metric] for metric in self.cell_metrics], axis=1) if self.cell_metrics else None
-        )
+        values = np.stack([columns[metric] for metric in self.cell_metrics], axis=1) if self.cell_metrics else None
         table = self._spread(np.empty((len(self._vectors), 0)) if values is None else values, np.nan)
         return LayerScores(
             name,
@@ -144,9 +140,7 @@ class CellScorer:
 
     def population(self, cells: Array) -> Population:
         """Return the pooled values of some (finite) cells."""
-        return Population(
-            self, self._row[cells], pooled_moments(self._moments[self._row[cells]], self._length)
-        )
+        return Population(self, self._row[cells], pooled_moments(self._moments[self._row[cells]], self._length))
 
     @property
     def _length(self) -> int:
@@ -174,9 +168,7 @@ class CellScorer:
         lattice = self._lattice(moments, narrowest, _UNIT_NODES)
         if lattice not in self._unit_densities:
             self._unit_densities[lattice] = lattice.densities(self._vectors, self._moments)
-        overlap: Array = _kernels.overlap_pairs(
-            self._unit_densities[lattice], lattice.densities(rows, moments)
-        )
+        overlap: Array = _kernels.overlap_pairs(self._unit_densities[lattice], lattice.densities(rows, moments))
         overlap /= 2.0 - overlap
         np.clip(overlap, 0.0, 1.0, out=overlap)
         cells, points = np.flatnonzero(widths[0] == 0), np.flatnonzero(widths[1] == 0)

@@ -44,9 +44,7 @@ def squared_norms(rows: Array) -> Array:
     return out
 
 
-def finish_block(
-    products: Array, left: Array, right: Array, close: float, scale: float, flagged: Array
-) -> int:
+def finish_block(products: Array, left: Array, right: Array, close: float, scale: float, flagged: Array) -> int:
     """Turn inner products into root mean square differences, in place; list the pairs that are too close.
 
     Parameters
@@ -147,9 +145,7 @@ def _squared_norms(rows: Array) -> Array:
     return out
 
 
-def _finish_block(
-    products: Array, left: Array, right: Array, close: float, scale: float, flagged: Array
-) -> int:
+def _finish_block(products: Array, left: Array, right: Array, close: float, scale: float, flagged: Array) -> int:
     found = 0
     capacity = flagged.shape[0]
     for i in range(products.shape[0]):

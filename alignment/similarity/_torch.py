@@ -70,9 +70,7 @@ def rmse_blocks(
             yield rows, columns, TorchBlock(block.float())
 
 
-def overlap_ratio(
-    left: Array, right: Array, low: Array, step: Array, widths: Array, size: int, device: str
-) -> Array:
+def overlap_ratio(left: Array, right: Array, low: Array, step: Array, widths: Array, size: int, device: str) -> Array:
     """Return ∫min / ∫max of pairs of densities on grids of ``size`` nodes.
 
     Parameters
@@ -96,9 +94,7 @@ def overlap_ratio(
     from scipy.fft import next_fast_len
 
     length = next_fast_len(size + int(np.ceil(3.0 * widths.max())) + 1, real=True)
-    start, spacing, width = (
-        torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (low, step, widths)
-    )
+    start, spacing, width = (torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (low, step, widths))
     counts = torch.zeros((2, len(low), length), dtype=torch.float64, device=device)
     width = width.clone()
     for side, values in enumerate((left, right)):

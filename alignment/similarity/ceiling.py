@@ -94,9 +94,7 @@ def noise_ceiling(
         check_choice(kind, "kind", "noise_ceiling", ("tuning", "rdm"))
     known_kinds: dict[str, Callable[[Array, Array], Any]] = {"tuning": _tuning, "rdm": _rdms}
     compare = kind if callable(kind) else known_kinds[kind]
-    found = np.array(
-        [np.atleast_1d(compare(*halves)) for halves in _halves(trials, splits, seed)], dtype=np.float64
-    )
+    found = np.array([np.atleast_1d(compare(*halves)) for halves in _halves(trials, splits, seed)], dtype=np.float64)
     if not callable(kind):
         found = spearman_brown(found)
     # A split that happens to leave a half without variation is left out of the mean; a cell without any split
@@ -175,11 +173,7 @@ def _halves(trials: Array, splits: int, seed: int) -> Iterator[tuple[Array, Arra
         means = []
         for side in sides:
             total = np.einsum("cst,st->cs", filled, side.astype(filled.dtype)).astype(np.float64)
-            count = (
-                half
-                if complete
-                else np.einsum("cst,st->cs", known.astype(np.float32), side.astype(np.float32))
-            )
+            count = half if complete else np.einsum("cst,st->cs", known.astype(np.float32), side.astype(np.float32))
             means.append(total / np.where(np.asarray(count) > 0, count, np.nan))
         yield means[0], means[1]
 

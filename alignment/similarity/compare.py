@@ -154,15 +154,11 @@ def compare_groups(
 def _metrics(cells: pd.DataFrame, metrics: Sequence[str] | None, owner: str) -> list[str]:
     chosen = [name for name in CELL_METRICS if name in cells.columns] if metrics is None else list(metrics)
     if not chosen:
-        raise fail(
-            "metrics", owner, "columns of 'cells'", metrics, f"It holds {', '.join(map(str, cells.columns))}."
-        )
+        raise fail("metrics", owner, "columns of 'cells'", metrics, f"It holds {', '.join(map(str, cells.columns))}.")
     return chosen
 
 
-def _sides(
-    members: dict[str, Array], a: str, b: str, cube: Array, owner: str
-) -> tuple[list[Array], list[str]]:
+def _sides(members: dict[str, Array], a: str, b: str, cube: Array, owner: str) -> tuple[list[Array], list[str]]:
     """Return the cells of each side, none on both, and what a reader must know of them."""
     for name in (a, b):
         check_name(name, "group", list(members))
@@ -175,9 +171,7 @@ def _sides(
         side = members[name][known[members[name]]]
         if len(side) < len(members[name]):
             out = len(members[name]) - len(side)
-            notes.append(
-                f"{name}: {out} of {len(members[name])} cells left out, a score of theirs is missing"
-            )
+            notes.append(f"{name}: {out} of {len(members[name])} cells left out, a score of theirs is missing")
         sides.append(side)
     shared = np.intersect1d(sides[0], sides[1])
     if len(shared):
@@ -195,9 +189,7 @@ def _donor_notes(names: tuple[str, str], codes: list[Array], donors_known: bool)
     notes = []
     straddling = len(np.intersect1d(codes[0], codes[1])) if donors_known else 0
     if straddling:
-        notes.append(
-            f"{straddling} donors have cells on both sides: the interval, which ignores that, is wide"
-        )
+        notes.append(f"{straddling} donors have cells on both sides: the interval, which ignores that, is wide")
     for name, side in zip(names, codes, strict=True):
         if len(side) == 1:
             notes.append(f"{name}: one cell, no interval")
@@ -235,11 +227,7 @@ def _best(
     families: list[Array] = [np.arange(len(keys))]
     if by:
         families = [np.asarray(rows) for rows in keys.groupby(by, sort=False).indices.values()]
-    return [
-        (int(rows[np.argmin(ranked[rows, metric])]), metric)
-        for rows in families
-        for metric in range(len(names))
-    ]
+    return [(int(rows[np.argmin(ranked[rows, metric])]), metric) for rows in families for metric in range(len(names))]
 
 
 def _statistics(

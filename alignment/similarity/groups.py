@@ -135,9 +135,7 @@ def score_groups(
         seed=seed,
         max_pairs=max_pairs,
     )
-    return GroupScores(
-        scored.table.drop(columns="layer"), scored.cells.drop(columns="layer"), scored.parameters
-    )
+    return GroupScores(scored.table.drop(columns="layer"), scored.cells.drop(columns="layer"), scored.parameters)
 
 
 def score_layers(
@@ -199,9 +197,7 @@ def score_layers(
         "bootstraps": bootstraps,
         "seed": seed,
         "cells_left_out": int((~scorer.finite).sum()),
-        "units_sampled": {
-            layer.name: layer.n_compared for layer in scored if layer.n_compared < layer.n_units
-        },
+        "units_sampled": {layer.name: layer.n_compared for layer in scored if layer.n_compared < layer.n_units},
     }
     cells = pd.concat([layer.frame() for layer in scored], ignore_index=True) if scored else pd.DataFrame()
     return GroupScores(table, cells, parameters)
@@ -264,9 +260,7 @@ def _group_rows(
     for position, layer in enumerate(scored):
         for metric in scorer.metrics:
             whole = metric == "kde_iou_population"
-            at = (
-                position if whole else position * len(scorer.cell_metrics) + scorer.cell_metrics.index(metric)
-            )
+            at = position if whole else position * len(scorer.cell_metrics) + scorer.cell_metrics.index(metric)
             value = tuple(float(part[at]) for part in parts[int(whole)])
             said = "; ".join(filter(None, (note, layer.note if metric.startswith("kde_iou_unit") else "")))
             rows.append((layer.name, group, metric, *value, *counts, layer.n_units, resampled, said))

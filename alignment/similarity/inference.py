@@ -206,9 +206,7 @@ def paired_permutation(
     if b is not None:
         other = _scores(b, "b", "paired_permutation")
         if len(other) != len(differences):
-            raise fail(
-                "b", "paired_permutation", f"one score for each of the {len(differences)} cells", len(other)
-            )
+            raise fail("b", "paired_permutation", f"one score for each of the {len(differences)} cells", len(other))
         differences = differences - other
     codes = donor_codes(donors, len(differences), "paired_permutation")
     check_integer(permutations, "permutations", "paired_permutation", low=19)
@@ -219,9 +217,7 @@ def paired_permutation(
         counts += as_extreme(signs @ differences[:, None] / len(differences), observed, alternative)
     p = float((counts[0] + 1) / (permutations + 1))
     flipped = flipped_units(codes)
-    return PairedTest(
-        float(observed[0]), p, len(differences), int(codes.max()) + 1, flipped, permutations, seed
-    )
+    return PairedTest(float(observed[0]), p, len(differences), int(codes.max()) + 1, flipped, permutations, seed)
 
 
 def benjamini_hochberg(p: Any) -> Array:
@@ -266,16 +262,12 @@ def donor_codes(donors: Any, count: int, owner: str) -> Array:
         return np.zeros(count, dtype=np.int64)
     names = np.asarray(donors)
     if names.shape != (count,):
-        raise fail(
-            "donors", owner, f"an array (cell,) with one donor for each of the {count} cells", names.shape
-        )
+        raise fail("donors", owner, f"an array (cell,) with one donor for each of the {count} cells", names.shape)
     codes: Array = np.unique(names.astype(str), return_inverse=True)[1].reshape(-1).astype(np.int64)
     return codes
 
 
-def resample(
-    codes: Array, bootstraps: int, rng: np.random.Generator, *, counts: bool = False
-) -> Iterator[Array]:
+def resample(codes: Array, bootstraps: int, rng: np.random.Generator, *, counts: bool = False) -> Iterator[Array]:
     """Yield the share of each cell in each resample, (some resamples, cell) float32, in bounded blocks.
 
     A resample's mean is ``shares @ values``, for any number of scores at once. Cells of a donor are drawn as

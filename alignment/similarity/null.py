@@ -67,9 +67,7 @@ def shuffled_scenes(n_scenes: int, shuffles: int, seed: int = 0) -> Iterator[Arr
     return _orders(n_scenes, shuffles, np.random.default_rng(seed))
 
 
-def null_test(
-    observed: Any, null: Any, alternative: Literal["two-sided", "less", "greater"] = "two-sided"
-) -> NullTest:
+def null_test(observed: Any, null: Any, alternative: Literal["two-sided", "less", "greater"] = "two-sided") -> NullTest:
     """Compare scores with the scores of shuffled data.
 
     Parameters

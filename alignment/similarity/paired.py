@@ -95,9 +95,7 @@ def paired_differences(
     ]
     table = pd.concat(tables, ignore_index=True)
     families = [*by, "metric"]
-    table["q"] = table.groupby(families, sort=False)["p"].transform(
-        lambda p: benjamini_hochberg(p.to_numpy())
-    )
+    table["q"] = table.groupby(families, sort=False)["p"].transform(lambda p: benjamini_hochberg(p.to_numpy()))
     columns = [
         *by,
         "group",
@@ -113,9 +111,7 @@ def paired_differences(
     return table[columns]
 
 
-def _metrics(
-    first: pd.DataFrame, second: pd.DataFrame, metrics: Sequence[str] | None, owner: str
-) -> list[str]:
+def _metrics(first: pd.DataFrame, second: pd.DataFrame, metrics: Sequence[str] | None, owner: str) -> list[str]:
     both = [name for name in first.columns if name in second.columns]
     chosen = [name for name in CELL_METRICS if name in both] if metrics is None else list(metrics)
     missing = [name for name in chosen if name not in both]
@@ -141,9 +137,7 @@ def score_cube(
     cells = np.unique(table["cell"].to_numpy())
     if len(table) != len(keys) * len(cells) or not np.array_equal(cells, np.arange(len(cells))):
         allowed = "a table with every cell, 0 to n − 1, in each comparison"
-        raise fail(
-            parameter, owner, allowed, f"{len(table)} rows, {len(keys)} comparisons, {len(cells)} cells"
-        )
+        raise fail(parameter, owner, allowed, f"{len(table)} rows, {len(keys)} comparisons, {len(cells)} cells")
     order = keys.merge(pd.DataFrame({"cell": cells}), how="cross")
     index = pd.MultiIndex.from_frame(order) if by else pd.Index(order["cell"])
     scores = indexed.reindex(index).to_numpy(np.float64)
@@ -198,9 +192,7 @@ def _group(
             counts += as_extreme(signs @ differences / len(used), statistics[2], "two-sided")
         statistics[5] = (counts + 1) / (permutations + 1)
     table = keys.iloc[np.repeat(np.arange(len(keys)), len(names))].reset_index(drop=True)
-    table = table.assign(
-        group=group, metric=names * len(keys), **dict(zip(_STATISTICS, statistics, strict=True))
-    )
+    table = table.assign(group=group, metric=names * len(keys), **dict(zip(_STATISTICS, statistics, strict=True)))
     note = _note(len(index), len(used), n_donors)
     return table.assign(n_cells=len(used), n_donors=n_donors, resampled=resampled, flipped=flipped, note=note)
 

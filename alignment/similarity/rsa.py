@@ -47,10 +47,7 @@ def rdm(responses: Any) -> Array:
     check_finite(patterns, "responses", "rdm")
     centred = patterns - patterns.mean(axis=1, dtype=np.float64, keepdims=True)
     length = np.sqrt(np.einsum("su,su->s", centred, centred))
-    flat = (
-        length
-        <= 1e-12 * np.maximum(np.abs(patterns).max(axis=1), np.finfo(float).tiny) * patterns.shape[1] ** 0.5
-    )
+    flat = length <= 1e-12 * np.maximum(np.abs(patterns).max(axis=1), np.finfo(float).tiny) * patterns.shape[1] ** 0.5
     with np.errstate(invalid="ignore", divide="ignore"):
         centred /= np.where(flat, np.nan, length)[:, None]
     matrix: Array = 1.0 - np.clip(centred @ centred.T, -1.0, 1.0)
@@ -215,9 +212,7 @@ def linear_cka(x: Any, y: Any, unbiased: bool = True) -> float:
     check_finite(first, "x", "linear_cka")
     check_finite(second, "y", "linear_cka")
     grams = [_centred_gram(z.astype(np.float64), unbiased) for z in (first, second)]
-    cross, own_x, own_y = (
-        _hsic(*pair, unbiased) for pair in ((grams[0], grams[1]), (grams[0],) * 2, (grams[1],) * 2)
-    )
+    cross, own_x, own_y = (_hsic(*pair, unbiased) for pair in ((grams[0], grams[1]), (grams[0],) * 2, (grams[1],) * 2))
     if not (own_x > 0 and own_y > 0):
         return float("nan")
     return float(cross / np.sqrt(own_x * own_y))

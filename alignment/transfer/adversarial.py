@@ -88,7 +88,5 @@ def classifier_of(model: nn.Module, num_classes: int) -> nn.Linear:
     found = [module for module in model.modules() if isinstance(module, nn.Linear)]
     found = [module for module in found if module.out_features == num_classes]
     if not found:
-        raise InputError(
-            f"This needs a network that ends in a linear layer of {num_classes} outputs; it has none."
-        )
+        raise InputError(f"This needs a network that ends in a linear layer of {num_classes} outputs; it has none.")
     return found[-1]

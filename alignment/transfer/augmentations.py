@@ -42,13 +42,9 @@ class RandConv(Method):
     sections 3 and 4: sizes 1 to 7, mixing, consistency weight 10.
     """
 
-    def __init__(
-        self, sizes: tuple[int, ...] = (1, 3, 5, 7), keep: float = 0.5, consistency: float = 10.0
-    ) -> None:
+    def __init__(self, sizes: tuple[int, ...] = (1, 3, 5, 7), keep: float = 0.5, consistency: float = 10.0) -> None:
         super().__init__()
-        self.sizes = tuple(
-            check_integer(size, "sizes", "RandConv", low=1, high=31, odd=True) for size in sizes
-        )
+        self.sizes = tuple(check_integer(size, "sizes", "RandConv", low=1, high=31, odd=True) for size in sizes)
         self.keep = check_number(keep, "keep", "RandConv", low=0, high=1)
         self.consistency = check_number(consistency, "consistency", "RandConv", low=0)
 

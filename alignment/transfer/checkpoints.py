@@ -114,6 +114,4 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
             raise ValueError("it is of another kind")
         return tensors, json.loads(header["told"])
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"The checkpoint {path} cannot be read: {error}. Remove it to train from the start."
-        ) from error
+        raise DataError(f"The checkpoint {path} cannot be read: {error}. Remove it to train from the start.") from error

@@ -82,9 +82,7 @@ class Domain:
             got = f"{self.images.dtype} {self.images.shape}"
             raise DataError(f"{where} needs images (n, 3, y, x) uint8. Got {got} instead.")
         if self.labels.shape != (len(self.images),):
-            raise DataError(
-                f"{where} needs a label an image: {len(self.images)}. Got {self.labels.shape} instead."
-            )
+            raise DataError(f"{where} needs a label an image: {len(self.images)}. Got {self.labels.shape} instead.")
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
             span = f"{self.labels.min()} to {self.labels.max()}"
             raise DataError(f"{where} has {len(self.classes)} classes; its labels go from {span}.")
@@ -191,9 +189,7 @@ def list_domains() -> dict[str, bool]:
     >>> list_domains()["mnist"], list_domains()["digits"]
     (True, False)
     """
-    return {name: source.files is not None for name, source in SOURCES.items()} | dict.fromkeys(
-        _ALIASES, False
-    )
+    return {name: source.files is not None for name, source in SOURCES.items()} | dict.fromkeys(_ALIASES, False)
 
 
 def domain_files(name: str, split: str, data: str | Path | None) -> list[Path]:
@@ -328,9 +324,7 @@ def _folder_parts(parsed: _Name, data: str | Path | None, name: str) -> tuple[st
     if parsed.shift is not None:
         ambiguous = _data_folder(data, name).joinpath(*parsed.folder, name.rpartition(".")[2])
         if ambiguous.exists():
-            raise DataError(
-                f"The name '{name}' means both a shift and the folder {ambiguous}. Rename the folder."
-            )
+            raise DataError(f"The name '{name}' means both a shift and the folder {ambiguous}. Rename the folder.")
     return parsed.folder
 
 
@@ -344,9 +338,7 @@ def _parse(name: str) -> _Name:
     base, rest = parts[0], tuple(parts[1:])
     if base == "folder":
         if not rest or any(not part for part in rest):
-            raise InputError(
-                f"The domain '{name}' names no folder. Write folder.PATH.TO.DOMAIN, dots for slashes."
-            )
+            raise InputError(f"The domain '{name}' names no folder. Write folder.PATH.TO.DOMAIN, dots for slashes.")
         return _Name(base, rest, shift, strength)
     if base in _ALIASES:
         raise InputError(f"The domain '{name}' is a shift already; shift 'digits' itself instead.")
@@ -355,8 +347,7 @@ def _parse(name: str) -> _Name:
         raise InputError(f"Unknown domain '{name}'. Known are {', '.join(known)}.{closest(base, known)}")
     if rest:
         raise InputError(
-            f"Unknown shift '{rest[-1]}' in '{name}'. Known are {', '.join(SHIFTS)}."
-            f"{closest(rest[-1], SHIFTS)}"
+            f"Unknown shift '{rest[-1]}' in '{name}'. Known are {', '.join(SHIFTS)}.{closest(rest[-1], SHIFTS)}"
         )
     return _Name(base, (), shift, strength)
 

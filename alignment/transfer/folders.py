@@ -95,9 +95,7 @@ def read_folder(
         try:
             with Image.open(path) as opened:
                 opened.draft("RGB", (image_size, image_size))  # a JPEG decodes at a fraction of its size
-                fitted = ImageOps.fit(
-                    opened.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR
-                )
+                fitted = ImageOps.fit(opened.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR)
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(f"{path} is not a complete image: {error}. Replace or remove it.") from error
         images[index] = np.asarray(fitted)
@@ -114,8 +112,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _by_class(folder: Path, subfolders: list[Path]) -> dict[str, list[Path]]:
     listed = {
-        sub.name: sorted(path for path in sub.iterdir() if path.suffix.lower() in _SUFFIXES)
-        for sub in subfolders
+        sub.name: sorted(path for path in sub.iterdir() if path.suffix.lower() in _SUFFIXES) for sub in subfolders
     }
     empty = [name for name, files in listed.items() if not files]
     if empty:

@@ -105,9 +105,7 @@ def stratified_subset(labels: Labels, limit: int, seed: int) -> npt.NDArray[np.i
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
-def stratified_split(
-    labels: Labels, fraction: float, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def stratified_split(labels: Labels, fraction: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Split positions in two, every class in its share.
 
     Parameters

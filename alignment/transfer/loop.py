@@ -79,9 +79,7 @@ class Loop:
         trained = [weight for weight in (*model.parameters(), *method.parameters()) if weight.requires_grad]
         if not trained:
             raise DataError("The network has no weights to train: all of them are frozen.")
-        self.optimiser = torch.optim.Adam(
-            trained, lr=settings.learning_rate, fused=device.type in ("cpu", "cuda")
-        )
+        self.optimiser = torch.optim.Adam(trained, lr=settings.learning_rate, fused=device.type in ("cpu", "cuda"))
 
     def _precision(self) -> torch.dtype | None:
         bfloat = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -118,9 +116,7 @@ class Loop:
         finite = np.isfinite(told[:-1])
         bad = None if finite.all() else min(int(np.argmin(finite)), self.steps - 1)
         seconds = time.perf_counter() - started
-        return EpochResult(
-            float(np.mean(told[: self.steps])), told[-2], told[-1] / len(self.held_labels), seconds, bad
-        )
+        return EpochResult(float(np.mean(told[: self.steps])), told[-2], told[-1] / len(self.held_labels), seconds, bad)
 
     def train(self, number: int) -> Tensor:
         """Take an epoch's steps (counted from 0) without waiting for the device; return their losses."""
@@ -168,9 +164,7 @@ class Loop:
     def _target_images(self, number: int) -> Tensor | None:
         if self.target is None:
             return None
-        return to_float(
-            self.target.index_select(0, torch.randint(len(self.target), (number,)).to(self.device))
-        )
+        return to_float(self.target.index_select(0, torch.randint(len(self.target), (number,)).to(self.device)))
 
     def _halve(self) -> None:
         # The failed step's activations must be gone before the next try, hence outside of the except clause.

@@ -145,9 +145,7 @@ def create_method(name: str, **options: Any) -> Method:
             f"The method '{name}' cannot be imported: {error}. Its file must lie on the Python path."
         ) from error
     if not (isinstance(found, type) and issubclass(found, Method)):
-        raise InputError(
-            f"The method '{name}' must be a subclass of alignment.transfer.Method. Got {found!r} instead."
-        )
+        raise InputError(f"The method '{name}' must be a subclass of alignment.transfer.Method. Got {found!r} instead.")
     try:
         return found(**options)
     except TypeError as error:

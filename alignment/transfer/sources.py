@@ -76,9 +76,7 @@ def one_of(folder: Path, candidates: Sequence[str], what: str) -> Path:
         if (folder / candidate).is_file():
             return folder / candidate
     listed = ", ".join(candidates)
-    raise DataError(
-        f"{what} is not in {folder}: looked for {listed}. Put one there, or give another data folder."
-    )
+    raise DataError(f"{what} is not in {folder}: looked for {listed}. Put one there, or give another data folder.")
 
 
 def _checked(content: bytes, name: str, path: Path) -> bytes:
@@ -195,14 +193,10 @@ def _read_mnist_m(folder: Path, split: str, seed: int) -> Raw:
 def _read_published_mnist_m(listing: Path, split: str) -> Raw:
     rows = [line.split() for line in listing.read_text().splitlines() if line.strip()]
     if any(len(row) != 2 or not row[1].isdigit() or int(row[1]) > 9 for row in rows):
-        raise DataError(
-            f"{listing} must hold a file name and a digit on every line. It does not; fetch it again."
-        )
+        raise DataError(f"{listing} must hold a file name and a digit on every line. It does not; fetch it again.")
     low, high = _MNIST_M_SIZES[split]
     if not low <= len(rows) <= high:
-        raise DataError(
-            f"{listing} lists {len(rows)} images; the published file has {low} to {high}. Fetch it again."
-        )
+        raise DataError(f"{listing} lists {len(rows)} images; the published file has {low} to {high}. Fetch it again.")
     folder = listing.parent / f"mnist_m_{split}"
     missing = next((row[0] for row in rows if not (folder / Path(row[0]).name).is_file()), None)
     if missing is not None:
@@ -249,9 +243,7 @@ def _read_usps(folder: Path, split: str, seed: int) -> Raw:
             f"Got {data.shape} and {labels.shape}. Fetch it again."
         )
     if data.min() < 0 or data.max() > 1 or set(np.unique(labels)) != set(range(10)):
-        raise DataError(
-            f"{path} must hold values in [0, 1] and the labels 0 to 9. It does not; fetch it again."
-        )
+        raise DataError(f"{path} must hold values in [0, 1] and the labels 0 to 9. It does not; fetch it again.")
     images = np.rint(data.reshape(-1, 16, 16) * 255).astype(np.uint8)
     return Raw(images, labels.astype(np.int64), DIGITS)
 
@@ -322,8 +314,7 @@ SOURCES: dict[str, Source] = {
         _read_digits_m,
         None,
         "CC BY 4.0 (digits); public domain, CC0 and CC BY (photographs of scikit-image, scikit-learn)",
-        f"{_DIGITS_TERMS[1]}; van der Walt et al. (2014), scikit-image; "
-        "Pedregosa et al. (2011), scikit-learn",
+        f"{_DIGITS_TERMS[1]}; van der Walt et al. (2014), scikit-image; Pedregosa et al. (2011), scikit-learn",
     ),
     "mnist": Source(_read_mnist, _mnist_files, *_MNIST_TERMS),
     "mnist_m": Source(_read_mnist_m, _mnist_m_files, *_BSDS_TERMS),

@@ -152,9 +152,7 @@ def _run(
     model = model.to(where)
     chosen = [(name, module) for name, module in model.named_modules() if isinstance(module, _KINDS)]
     if not chosen:
-        raise InputError(
-            "Activation statistics need a network with convolutions or linear layers; it has none."
-        )
+        raise InputError("Activation statistics need a network with convolutions or linear layers; it has none.")
 
     def listen(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         return lambda module, inputs, output: note(name, output)

@@ -90,14 +90,10 @@ def paired_differences(
     check_choice(variant, "variant", "paired_differences", present)
     check_choice(reference, "reference", "paired_differences", present)
     columns = [*place, "seed"]
-    left, right = (
-        table.loc[table["layer_variant"] == name, [*columns, "accuracy"]] for name in (variant, reference)
-    )
+    left, right = (table.loc[table["layer_variant"] == name, [*columns, "accuracy"]] for name in (variant, reference))
     paired = left.merge(right, on=columns, suffixes=("", "_reference"))
     if paired.empty:
-        raise DataError(
-            f"No model, transfer and seed has both '{variant}' and '{reference}': nothing to compare."
-        )
+        raise DataError(f"No model, transfer and seed has both '{variant}' and '{reference}': nothing to compare.")
     paired["difference"] = paired["accuracy"] - paired["accuracy_reference"]
     grouped = paired.groupby(place, sort=False)["difference"]
     columns_of = {"difference": grouped.mean(), "sd": grouped.std(), "seeds": grouped.count()}
@@ -156,9 +152,7 @@ def rank_variants(table: pd.DataFrame, include_same: bool = False) -> pd.DataFra
 def _check(table: pd.DataFrame) -> list[str]:
     lacking = [name for name in _NEEDED if name not in table.columns]
     if lacking:
-        raise DataError(
-            f"A transfer table needs the columns {', '.join(_NEEDED)}. It lacks {', '.join(lacking)}."
-        )
+        raise DataError(f"A transfer table needs the columns {', '.join(_NEEDED)}. It lacks {', '.join(lacking)}.")
     if table.empty:
         raise DataError("The transfer table is empty: there is nothing to summarise.")
     place = [*_PLACE, *(["method"] if "method" in table.columns else [])]

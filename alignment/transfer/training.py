@@ -198,9 +198,7 @@ def _check(settings: Settings) -> None:
     check_number(settings.validation, "validation", "train", low=0, high=0.9, open_low=True)
 
 
-def _job(
-    model: nn.Module, domain: Domain, settings: Settings, method: Method, target: Domain | None
-) -> dict[str, Any]:
+def _job(model: nn.Module, domain: Domain, settings: Settings, method: Method, target: Domain | None) -> dict[str, Any]:
     """Return what makes a training this one. A longer or shorter run of it is still the same."""
     kept = {name: value for name, value in asdict(settings).items() if name not in ("epochs", "patience")}
     described = f"{type(method).__module__}:{type(method).__qualname__} {method.describe()}"
@@ -296,11 +294,7 @@ class _Run:
         self.loop.model.load_state_dict(self.best)
         step = state.epoch * self.loop.steps + bad_step + 1
         kept = f"the weights of epoch {state.best_epoch}" if state.best_epoch else "its initial weights"
-        where = (
-            f" The checkpoint in {self.folder} holds epoch {state.epoch}."
-            if self.folder and state.epoch
-            else ""
-        )
+        where = f" The checkpoint in {self.folder} holds epoch {state.epoch}." if self.folder and state.epoch else ""
         raise DivergenceError(
             f"The training diverged: the loss was not finite at step {step} (epoch {state.epoch + 1}). The "
             f"network "

@@ -147,10 +147,10 @@ def _samples(inputs: Inputs, study: Mapping[str, Any]) -> tuple[list[Any], list[
     layers = inputs[first]
     name = sorted(layers)[len(layers) // 2]
     units = unit_vectors(layers[name], kind, inputs["scenes"])
-    label = f"{first.split(':')[1]} {layers[name].attrs['layer']}"
+    layer = str(layers[name].attrs["layer"])
     rng = np.random.default_rng(study["seed"])
-    maps = _maps(neurons, units, layers[name], label) if kind != "tuning" else []
-    return maps, _densities(neurons, units, label, rng)
+    maps = _maps(neurons, units, layers[name], layer) if kind != "tuning" else []
+    return maps, _densities(neurons, units, f"{first.split(':')[1]} {layer}", rng)
 
 
 def _maps(neurons: xr.Dataset, units: np.ndarray, layer: xr.Dataset, label: str) -> list[Any]:

@@ -181,9 +181,7 @@ def test_lines_read_well(line: Line, text: str) -> None:
     assert command.line_text(line) == text
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4e-6, "4 µs"), (5e-9, "5 ns")]
-)
+@pytest.mark.parametrize(("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4e-6, "4 µs"), (5e-9, "5 ns")])
 def test_times_read_well(seconds: float, text: str) -> None:
     assert command.time_text(seconds) == text
 

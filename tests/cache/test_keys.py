@@ -175,10 +175,7 @@ def test_digests_of_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "x").write_bytes(b"")
     (tmp_path / "a" / "y").write_bytes(b"y")
-    assert (
-        digest_file(tmp_path / "a" / "b" / "x")
-        == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    )
+    assert digest_file(tmp_path / "a" / "b" / "x") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     first = digest_folder(tmp_path / "a")
     (tmp_path / "a" / "empty").mkdir()
     assert digest_folder(tmp_path / "a") == first

@@ -38,9 +38,7 @@ def _visible(store: Store) -> list[str]:
 
 def test_a_written_value_is_found_and_says_how_it_came_to_be(store: Store) -> None:
     assert not store.has("stage", KEY)
-    store.write(
-        "stage", KEY, {"a": np.arange(3)}, {"label": "three", "seconds": np.float32(1.5), "at": Path("x")}
-    )
+    store.write("stage", KEY, {"a": np.arange(3)}, {"label": "three", "seconds": np.float32(1.5), "at": Path("x")})
     assert store.has("stage", KEY)
     np.testing.assert_array_equal(store.read("stage", KEY)["a"], [0, 1, 2])
     provenance = store.provenance("stage", KEY)
@@ -65,9 +63,7 @@ def test_stage_names_that_could_lead_elsewhere_are_refused(store: Store, name: s
         pass
 
 
-@pytest.mark.parametrize(
-    "key", ["", "..", "abc", "../../etc", "A" * 40, "g" * 40, "a" * 65, KEY + "\n", None]
-)
+@pytest.mark.parametrize("key", ["", "..", "abc", "../../etc", "A" * 40, "g" * 40, "a" * 65, KEY + "\n", None])
 def test_keys_that_are_not_digests_are_refused(store: Store, key: str) -> None:
     with pytest.raises(InputError, match="hexadecimal"):
         store.has("stage", key)
@@ -95,10 +91,7 @@ def test_importing_the_store_imports_no_heavy_library(tmp_path: Path) -> None:
         "s.has('s', k); s.path('s', k); s.list(); s.write('s', k, {'a': 1}, {}); s.read('s', k); "
         "print([m for m in ('torch', 'xarray', 'zarr', 'pandas', 'numpy', 'pyarrow') if m in sys.modules])"
     )
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "[]\n"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_missing_results_say_what_to_do(store: Store) -> None:
@@ -155,9 +148,7 @@ def _flip(path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["value.json", "arrays.safetensors", "table.parquet", "set.zarr"])
 @pytest.mark.parametrize("harm", [_truncate, Path.unlink], ids=["truncated", "missing"])
-def test_a_truncated_or_missing_file_counts_as_absent_and_is_made_again(
-    store: Store, file: str, harm
-) -> None:
+def test_a_truncated_or_missing_file_counts_as_absent_and_is_made_again(store: Store, file: str, harm) -> None:
     value = {"array": np.ones(4), "table": pd.DataFrame({"a": [1]}), "set": xr.Dataset({"v": ("x", [1.0])})}
     store.write("stage", KEY, value, {})
     name = {"set.zarr": "datasets.zarr.zip"}.get(file, file)
@@ -218,9 +209,7 @@ def test_whole_files_that_cannot_be_read_are_not_called_damaged(store: Store, mo
     assert store.has("stage", KEY)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"store": {"stage": "other", "key": "0", "files": {}}}']
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"store": {"stage": "other", "key": "0", "files": {}}}'])
 def test_a_broken_provenance_is_damage(store: Store, text: str) -> None:
     store.write("stage", KEY, {"a": 1}, {"label": "x"})
     (store.path("stage", KEY) / "provenance.json").write_text(text)
@@ -505,9 +494,7 @@ def test_scratch_outlives_an_error_and_is_cleared_by_name(store: Store) -> None:
 # Remembered digests
 
 
-def test_digests_of_files_are_remembered_until_the_file_changes(
-    store: Store, tmp_path: Path, monkeypatch
-) -> None:
+def test_digests_of_files_are_remembered_until_the_file_changes(store: Store, tmp_path: Path, monkeypatch) -> None:
     file = tmp_path / "weights.bin"
     file.write_bytes(b"a" * 100)
     os.utime(file, (1_000_000, 1_000_000))

@@ -81,9 +81,7 @@ def test_missing_and_unfit_packages_are_named(monkeypatch: pytest.MonkeyPatch) -
     assert "numpy" not in check.found and "requirements.txt" in check.remedy
 
 
-def test_requirements_of_an_installed_package_are_found_without_the_checkout(
-    monkeypatch, tmp_path: Path
-) -> None:
+def test_requirements_of_an_installed_package_are_found_without_the_checkout(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "__file__", str(tmp_path / "pipelines" / "doctor.py"))
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["numpy>=1", "ruff; extra == 'dev'"])
     assert doctor._requirements() == ["numpy>=1"]

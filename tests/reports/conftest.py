@@ -68,9 +68,7 @@ def _groups(cells: pd.DataFrame) -> list[tuple[str, str, pd.Index]]:
     return found
 
 
-def make_scores(
-    rng: np.random.Generator, cells: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def make_scores(rng: np.random.Generator, cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return similarity, paired and cell_scores, all from the same made-up scores of cells."""
     inhibitory = (cells["neuron_class"] == "inhibitory").to_numpy()
     area = cells["area"].map({name: 0.002 * k for k, name in enumerate(AREAS)}).to_numpy()
@@ -78,9 +76,7 @@ def make_scores(
     similarity, paired, cell_scores = [], [], []
     for model, layers in MODELS.items():
         for layer in range(layers):
-            level = (
-                own + 0.004 * (len(model) - 7) / 2 + 0.012 * abs(layer / layers - 0.4) + rng.normal(0, 0.002)
-            )
+            level = own + 0.004 * (len(model) - 7) / 2 + 0.012 * abs(layer / layers - 0.4) + rng.normal(0, 0.002)
             effect = 0.006 + 0.004 * inhibitory + rng.normal(0, 0.003, len(cells))
             effect[(cells["genotype"] == "Fezf2").to_numpy()] *= -0.3
             variants = {"baseline": level, "neurn": level - effect}
@@ -101,9 +97,7 @@ def make_scores(
                 for representation in ("weighted", "tuning"):
                     for metric in METRICS:
                         rmse_like = metric.startswith("rmse")
-                        made = {
-                            name: (v if rmse_like else 1.0 - 4.0 * v)[members] for name, v in variants.items()
-                        }
+                        made = {name: (v if rmse_like else 1.0 - 4.0 * v)[members] for name, v in variants.items()}
                         half = 1.96 * 0.01 / np.sqrt(len(members))
                         key = {
                             "model": model,
@@ -205,9 +199,7 @@ def make_examples(rng: np.random.Generator) -> Examples:
             neuron, unit = bump(0.5, 0.15), bump(0.52 if best else 0.1 + 0.02 * k, 0.16 if best else 0.06)
             iou = float(np.minimum(neuron, unit).sum() / np.maximum(neuron, unit).sum())
             labels = (f"VISp, Cux2-{k + 1}", f"resnet18 NeuRN, stage3, unit {k}")
-            densities.append(
-                DensityPair(x, neuron, unit, iou, best, *labels, "excitatory" if k else "inhibitory")
-            )
+            densities.append(DensityPair(x, neuron, unit, iou, best, *labels, "excitatory" if k else "inhibitory"))
     domains = [
         DomainImages(
             name,
@@ -295,9 +287,7 @@ def make_report(seed: int = 0) -> ReportData:
                 "seed": 0,
                 "packages": {"numpy": "1.23.5", "torch": "2.13.0"},
             }
-            for k, stage in enumerate(
-                ("responses", "representations", "activations", "similarity", "transfer"), 1
-            )
+            for k, stage in enumerate(("responses", "representations", "activations", "similarity", "transfer"), 1)
         ],
         "notes": ["Three cells of 396 were constant and are left out."],
     }

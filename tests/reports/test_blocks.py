@@ -80,8 +80,4 @@ def test_no_drawing_becomes_a_sentence_and_a_drawing_a_figure() -> None:
     with style():
         figure = new_figure("t", 3.5, 2)
     block = figure_block(Drawing("name", figure, "caption", "alt"), "")
-    assert (
-        block.kind == "figure"
-        and block.width == 3.5
-        and block.source.startswith("data:image/svg+xml;base64,")
-    )
+    assert block.kind == "figure" and block.width == 3.5 and block.source.startswith("data:image/svg+xml;base64,")

@@ -30,9 +30,7 @@ def test_every_table_is_completed_with_its_optional_columns(name: str) -> None:
     assert list(given.columns) == list(TABLES[name].required), "the caller's table was changed"
 
 
-@pytest.mark.parametrize(
-    ("name", "column"), [(name, column) for name in TABLES for column in TABLES[name].required]
-)
+@pytest.mark.parametrize(("name", "column"), [(name, column) for name in TABLES for column in TABLES[name].required])
 def test_a_table_without_a_needed_column_is_refused_by_name(name: str, column: str) -> None:
     with pytest.raises(DataError, match=rf"report's {name} table .* without {column} instead"):
         data(**{name: smallest(name).drop(columns=column)})

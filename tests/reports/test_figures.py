@@ -84,9 +84,7 @@ def test_a_figure_of_real_images_is_not_called_simulated(name: str, report_data:
 
 
 @pytest.mark.parametrize("name", [*FROM_NEURONS, *FROM_IMAGES])
-def test_every_figure_is_told_with_its_n_and_the_same_bytes(
-    name: str, build_report: Callable[..., ReportData]
-) -> None:
+def test_every_figure_is_told_with_its_n_and_the_same_bytes(name: str, build_report: Callable[..., ReportData]) -> None:
     make = (FROM_NEURONS | FROM_IMAGES)[name]
     first, second = drawings(make(build_report())), drawings(make(build_report()))
     for one, other in zip(first, second, strict=True):
@@ -231,9 +229,7 @@ def test_glance_without_transfer_or_without_neurons(build_report: Callable[..., 
 def test_images_of_all_kinds_are_drawn(build_report: Callable[..., ReportData]) -> None:
     rng = np.random.default_rng(0)
     (domain, *_) = build_report().examples.domains
-    grey = dataclasses.replace(
-        domain, images=rng.random((3, 8, 8)), neurn=rng.random((3, 8, 8, 1)), labels=()
-    )
+    grey = dataclasses.replace(domain, images=rng.random((3, 8, 8)), neurn=rng.random((3, 8, 8, 1)), labels=())
     drawing = domain_images(build_report(examples=Examples(domains=[domain, grey])))
     assert drawing is not None
     assert sum(len(axes.images) for axes in drawing.figure.axes) == 2 * 6 + 2 * 3
@@ -287,9 +283,7 @@ def test_the_correlation_of_gains_is_spearmans_with_fishers_interval() -> None:
     gains = pd.DataFrame({"alignment": x, "transfer": x + rng.normal(size=20)})
     rho, low, high = gain_correlation(gains)
     assert rho == pytest.approx(stats.spearmanr(gains["alignment"], gains["transfer"])[0])
-    assert low < rho < high and np.arctanh(rho) - np.arctanh(low) == pytest.approx(
-        1.959964 * np.sqrt(1.06 / 17)
-    )
+    assert low < rho < high and np.arctanh(rho) - np.arctanh(low) == pytest.approx(1.959964 * np.sqrt(1.06 / 17))
 
 
 @pytest.mark.parametrize("transfer", [[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
@@ -314,8 +308,7 @@ def test_the_profile_draws_the_table_in_the_order_of_the_layers(
         " and group == 'inhibitory' and layer_variant == 'neurn'"
     ).sort_values("layer_index")
     assert any(
-        len(line.get_ydata()) == len(chosen) and np.allclose(line.get_ydata(), chosen["value"])
-        for line in axes.lines
+        len(line.get_ydata()) == len(chosen) and np.allclose(line.get_ydata(), chosen["value"]) for line in axes.lines
     )
     assert [label.get_text() for label in axes.get_xticklabels()] == [f"stage{k}" for k in range(1, 7)]
 
@@ -330,9 +323,7 @@ def test_the_profile_takes_all_cells_where_there_are_no_classes(
 
 def test_long_names_of_layers_are_shortened_but_told_apart(build_report: Callable[..., ReportData]) -> None:
     table = build_report().table("similarity")
-    long = table.assign(
-        layer="backbone.features.block." + table["layer_index"].astype(int).astype(str) + ".conv"
-    )
+    long = table.assign(layer="backbone.features.block." + table["layer_index"].astype(int).astype(str) + ".conv")
     (drawing,) = layer_profile(build_report(similarity=long))
     ticks = [label.get_text() for label in drawing.figure.axes[0].get_xticklabels()]
     assert all(len(tick) <= 16 for tick in ticks) and len(set(ticks)) == len(ticks)
@@ -349,10 +340,7 @@ def test_peaks_are_told_by_class_with_their_medians(report_data: ReportData) -> 
     drawing = peak_against_time(report_data)
     assert drawing is not None
     for name, cells in report_data.table("cells").groupby("neuron_class"):
-        assert (
-            f"{name} {cells['peak'].median():.1f} % at {cells['time_to_peak'].median():.2f} s"
-            in drawing.caption
-        )
+        assert f"{name} {cells['peak'].median():.1f} % at {cells['time_to_peak'].median():.2f} s" in drawing.caption
     assert {"peak dF/F (%)", "time to peak (s from onset)"} <= set(texts(drawing.figure))
     assert sum(len(found) for found in offsets(drawing.figure)) == len(report_data.table("cells"))
 

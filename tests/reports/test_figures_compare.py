@@ -17,9 +17,7 @@ from reports.figures_compare import COMPARISON_COLUMNS
 def comparison(rows: int = 6, **changes: Any) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     a, b = rng.normal(0.11, 0.01, (2, rows))
-    frame = pd.DataFrame(
-        {"model": [f"m{k}" for k in range(rows)], "value_a": a, "value_b": b, "difference": a - b}
-    )
+    frame = pd.DataFrame({"model": [f"m{k}" for k in range(rows)], "value_a": a, "value_b": b, "difference": a - b})
     fixed = {"layer_variant": "neurn", "layer": "l1", "metric": "rmse_mean"}
     return frame.assign(**(fixed | changes))
 

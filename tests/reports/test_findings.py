@@ -77,9 +77,7 @@ def test_transfer_interval_is_a_t_interval_over_seeds(report_data: ReportData) -
     seeds = change.groupby(level="seed").mean()
     low, high = stats.t.interval(0.95, len(seeds) - 1, seeds.mean(), stats.sem(seeds))
     text = text_of(report_data)
-    assert (
-        f"{signed(change.mean(), 1)} points [{signed(low, 1)}, {signed(high, 1)}] (95 % over 3 seeds)" in text
-    )
+    assert f"{signed(change.mean(), 1)} points [{signed(low, 1)}, {signed(high, 1)}] (95 % over 3 seeds)" in text
     assert f"{(change > 0).sum()} of {len(change)} paired runs are higher" in text
 
 
@@ -92,9 +90,7 @@ def test_a_loss_in_transfer_is_told(build_report: Callable[..., ReportData]) -> 
     transfer = build_report().table("transfer").copy()
     worse = (transfer["layer_variant"] == "neurn") & (transfer["target"] == "digits_m")
     transfer.loc[worse, "accuracy"] = 0.05
-    assert "NeuRN lowers accuracy on average for digits → digits_m" in text_of(
-        build_report(transfer=transfer)
-    )
+    assert "NeuRN lowers accuracy on average for digits → digits_m" in text_of(build_report(transfer=transfer))
 
 
 def test_other_layers_are_ranked_only_over_what_all_were_tried_on(
@@ -119,10 +115,7 @@ def test_notes_are_passed_on(report_data: ReportData) -> None:
 
 
 def test_nothing_to_say_says_nothing(build_report: Callable[..., ReportData]) -> None:
-    assert (
-        key_findings(build_report(similarity=None, paired=None, transfer=None, notes=(), simulated=False))
-        == []
-    )
+    assert key_findings(build_report(similarity=None, paired=None, transfer=None, notes=(), simulated=False)) == []
 
 
 def test_without_paired_tests_no_interval_is_claimed(build_report: Callable[..., ReportData]) -> None:
@@ -133,8 +126,6 @@ def test_without_paired_tests_no_interval_is_claimed(build_report: Callable[...,
 def test_a_whole_table_of_missing_scores_is_no_finding(build_report: Callable[..., ReportData]) -> None:
     table = build_report().table("similarity").assign(value=np.nan)
     text = text_of(
-        build_report(
-            similarity=table, paired=None, transfer=pd.DataFrame(build_report().table("transfer")[:0])
-        )
+        build_report(similarity=table, paired=None, transfer=pd.DataFrame(build_report().table("transfer")[:0]))
     )
     assert "RMSE" not in text

@@ -84,13 +84,9 @@ def test_the_page_needs_no_other_file(page: Page) -> None:
     for tag in ("link", "iframe", "object", "embed", "source", "video", "base"):
         assert page.all(tag) == []
     sources = [image["src"] for image in page.all("img")]
-    assert len(sources) >= 13 and all(
-        str(source).startswith("data:image/svg+xml;base64,") for source in sources
-    )
+    assert len(sources) >= 13 and all(str(source).startswith("data:image/svg+xml;base64,") for source in sources)
     assert all("src" not in script for script in page.all("script"))
-    (policy,) = [
-        meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"
-    ]
+    (policy,) = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
     assert "default-src 'none'" in str(policy) and "unsafe-inline'; script" in str(policy)
 
 
@@ -136,9 +132,7 @@ def test_recorded_neurons_are_not_called_simulated(build_report: Callable[..., R
 def test_every_page_of_the_pdf_says_simulated_and_nothing_runs_over(written: ReportFiles) -> None:
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext (poppler-utils) is not installed")
-    done = subprocess.run(
-        ["pdftotext", "-layout", str(written.pdf), "-"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["pdftotext", "-layout", str(written.pdf), "-"], capture_output=True, text=True, check=True)
     pages = done.stdout.split("\f")[:-1]
     assert len(pages) >= 8 and all("SIMULATED NEURONS" in words for words in pages)
     assert f"{len(pages)} / {len(pages)}" in pages[-1]
@@ -155,9 +149,7 @@ def test_in_print_no_heading_is_left_alone_and_no_picture_is_cut(written: Report
             if box.element_tag in ("img", "td", "th", "p", "pre"):
                 assert box.position_x >= 0 and box.position_x + box.border_width() <= width + 1, box
                 assert box.position_y + box.border_height() <= height + 1, box
-        flow = [
-            box for box in boxes if box.element_tag in ("h2", "h3", "p", "li", "img", "td", "pre", "summary")
-        ]
+        flow = [box for box in boxes if box.element_tag in ("h2", "h3", "p", "li", "img", "td", "pre", "summary")]
         assert flow and flow[-1].element_tag not in ("h2", "h3", "summary"), "a heading ends the page"
 
 
@@ -336,9 +328,7 @@ def test_a_page_renders_in_a_process_of_its_own(tmp_path: Path) -> None:
         "command=''),"
         f" {str(tmp_path)!r}, pdf=False)"
     )
-    subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], check=True, cwd=Path(report.__file__).parents[1]
-    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=Path(report.__file__).parents[1])
     assert "No neurons." in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -377,9 +367,7 @@ def test_the_page_never_scrolls_sideways(width: int, written: ReportFiles, tmp_p
     assert int(title) <= width
 
 
-@pytest.mark.parametrize(
-    ("rows", "kind", "note"), [(10, "brief", False), (40, "", False), (75, "long", True)]
-)
+@pytest.mark.parametrize(("rows", "kind", "note"), [(10, "brief", False), (40, "", False), (75, "long", True)])
 def test_long_tables_are_cut_in_print_and_say_so(rows: int, kind: str, note: bool) -> None:
     sessions = pd.DataFrame({"experiment_id": range(rows), "trials": 50})
     html = render_html(small(sessions=sessions))
@@ -401,9 +389,7 @@ def test_a_long_unbroken_name_stays_on_the_paper() -> None:
     from weasyprint import HTML
 
     endless = "x" * 300
-    (first, *_) = (
-        HTML(string=render_html(small(title=endless, sentence=endless, notes=[endless]))).render().pages
-    )
+    (first, *_) = HTML(string=render_html(small(title=endless, sentence=endless, notes=[endless]))).render().pages
     lines = [box for box in first._page_box.descendants() if "xxxx" in getattr(box, "text", "")]
     assert len(lines) >= 6
     assert all(box.position_x + box.width <= 210 / 25.4 * 96 for box in lines)

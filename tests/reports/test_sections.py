@@ -111,9 +111,7 @@ def test_the_transfer_table_prints_mean_spread_and_gain(build_report: Callable[.
         ("m", "neurn", 0, 0.5),
         ("n", "baseline", 0, 1.0),
     ]
-    frame = pd.DataFrame(rows, columns=["model", "layer_variant", "seed", "accuracy"]).assign(
-        source="a", target="b"
-    )
+    frame = pd.DataFrame(rows, columns=["model", "layer_variant", "seed", "accuracy"]).assign(source="a", target="b")
     table = transfer_table(build_report(transfer=frame))
     assert [[cell.text for cell in row] for row in table.rows] == [
         ["a", "b", "m", "30.0 ± 14.1", "50.0", "+20.0"],
@@ -130,10 +128,7 @@ def test_published_transfers_stand_beside_the_same_transfers_of_ours(
     assert sorted(home["ours"]) == ["resnet18", "vgg11", "vit_small"]
     assert (home["ours_baseline"].between(90, 100)).all() and (home["neurn"] == 74.2).all()
     assert beside.query("target == 'SVHN'")["ours"].isna().all()
-    assert (
-        transfer_beside_published(build_report(transfer=None))["baseline"].tolist()
-        == TRANSFER["baseline"].tolist()
-    )
+    assert transfer_beside_published(build_report(transfer=None))["baseline"].tolist() == TRANSFER["baseline"].tolist()
 
 
 def test_published_alignment_stands_beside_ours(report_data: ReportData) -> None:

@@ -74,9 +74,7 @@ def test_sessions_are_printed_with_readable_headings(build_report: Callable[...,
 
 
 @pytest.mark.parametrize("simulated", [True, False])
-def test_citations_say_whether_recordings_are_shown(
-    simulated: bool, build_report: Callable[..., ReportData]
-) -> None:
+def test_citations_say_whether_recordings_are_shown(simulated: bool, build_report: Callable[..., ReportData]) -> None:
     lead, references = citation_section(build_report(simulated=simulated)).blocks
     assert isinstance(lead, Prose) and isinstance(references, References)
     assert ("no recordings of the Allen Institute are shown" in lead.text) == simulated

@@ -80,9 +80,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize(
-    "colour", [*CLASS_COLOURS.values(), *AREA_COLOURS.values(), *VARIANT_COLOURS.values()]
-)
+@pytest.mark.parametrize("colour", [*CLASS_COLOURS.values(), *AREA_COLOURS.values(), *VARIANT_COLOURS.values()])
 def test_every_colour_stands_out_on_white(colour: str) -> None:
     assert 1.05 / (luminance(colour) + 0.05) >= 2.0
 
@@ -121,9 +119,7 @@ def test_rounding_moves_nothing_that_can_be_seen() -> None:
         figure.subplots().plot(np.linspace(0, 1, 50), np.sin(np.linspace(0, 9, 50)))
         figure.savefig(exact, format="svg")
     numbers = [
-        np.array(
-            [float(n) for path in re.findall(r' d="([^"]*)"', text) for n in re.findall(r"-?\d+\.?\d*", path)]
-        )
+        np.array([float(n) for path in re.findall(r' d="([^"]*)"', text) for n in re.findall(r"-?\d+\.?\d*", path)])
         for text in (exact.getvalue().decode(), to_svg(figure).decode())
     ]
     assert len(numbers[0]) == len(numbers[1]) and np.abs(numbers[0] - numbers[1]).max() < 0.01

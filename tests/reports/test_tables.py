@@ -45,9 +45,7 @@ def test_tables_of_neurons_say_whether_they_are_simulated(
 
 def test_the_simulated_quantiles_are_not_overwritten(folder: Path, report_data: ReportData) -> None:
     read = pd.read_csv(folder / "marginals.csv")
-    assert read["simulated"].to_numpy() == pytest.approx(
-        report_data.table("marginals")["simulated"].to_numpy()
-    )
+    assert read["simulated"].to_numpy() == pytest.approx(report_data.table("marginals")["simulated"].to_numpy())
 
 
 def test_architectures_are_one_row_a_pair(folder: Path, report_data: ReportData) -> None:
@@ -60,9 +58,7 @@ def test_architectures_are_one_row_a_pair(folder: Path, report_data: ReportData)
             assert read.loc[(a, b), "correlation"] == pytest.approx(float(pair["correlation"]), abs=1e-7)
 
 
-def test_missing_values_and_odd_names_survive(
-    build_report: Callable[..., ReportData], tmp_path: Path
-) -> None:
+def test_missing_values_and_odd_names_survive(build_report: Callable[..., ReportData], tmp_path: Path) -> None:
     names = ['a "quoted", name', "line\nbreak", "Zoë & <b>"]
     table = build_report().table("transfer").head(3).assign(model=names, n=[1, None, 3])
     gone = dict.fromkeys(set(TABLES) - {"transfer"})

@@ -50,17 +50,13 @@ ROWS = [
 
 def test_scores_are_averaged_over_layers_within_each_model() -> None:
     scores = model_scores(held(similarity=similarity(ROWS)), "genotype", "rmse_mean")
-    row = scores[
-        (scores["model"] == "m") & (scores["layer_variant"] == "baseline") & (scores["group"] == "Sst")
-    ]
+    row = scores[(scores["model"] == "m") & (scores["layer_variant"] == "baseline") & (scores["group"] == "Sst")]
     assert row[["value", "ci_low", "ci_high"]].to_numpy() == pytest.approx(np.array([[2.0, 1.9, 2.2]]))
 
 
 def test_groups_average_models_that_have_both_sides() -> None:
     scores = group_scores(held(similarity=similarity(ROWS)), "genotype", "rmse_mean")
-    assert scores.loc["Sst", ["baseline", "variant", "difference"]].tolist() == pytest.approx(
-        [4.0, 3.25, -0.75]
-    )
+    assert scores.loc["Sst", ["baseline", "variant", "difference"]].tolist() == pytest.approx([4.0, 3.25, -0.75])
     assert scores.loc["Sst", "n_models"] == 2, "model o has no NeuRN side and must not count"
     assert scores["neuron_class"].to_dict() == {"Cux2-1": "excitatory", "Sst": "inhibitory"}
 
@@ -86,9 +82,7 @@ def test_the_difference_comes_from_the_paired_table_where_there_is_one() -> None
     assert row[["n_tests", "n_lower", "n_higher"]].tolist() == [3, 2, 1]
     scores = group_scores(data, "genotype", "rmse_mean")
     assert scores.loc["Sst", "difference"] == pytest.approx(-0.2)
-    assert scores.loc["Cux2-1", "difference"] == pytest.approx(1.0), (
-        "falls back to the difference of the means"
-    )
+    assert scores.loc["Cux2-1", "difference"] == pytest.approx(1.0), "falls back to the difference of the means"
 
 
 def test_another_variant_never_borrows_the_intervals_of_neurn(
@@ -102,18 +96,14 @@ def test_another_variant_never_borrows_the_intervals_of_neurn(
 
 
 def test_the_papers_representation_leads_and_others_do_not_mix_in() -> None:
-    both = pd.concat(
-        [similarity(ROWS, representation="tuning", ci_low=0).assign(value=50.0), similarity(ROWS)]
-    )
+    both = pd.concat([similarity(ROWS, representation="tuning", ci_low=0).assign(value=50.0), similarity(ROWS)])
     data = held(similarity=both)
     assert primary_representation(both) == "weighted"
     assert group_scores(data, "genotype", "rmse_mean").loc["Sst", "baseline"] == pytest.approx(4.0)
     assert primary_representation(similarity(ROWS, representation="own")) == "own"
 
 
-@pytest.mark.parametrize(
-    ("metric", "layer"), [("rmse_mean", "l1"), ("rmse_nearest", "l1"), ("kde_iou_unit", "l2")]
-)
+@pytest.mark.parametrize(("metric", "layer"), [("rmse_mean", "l1"), ("rmse_nearest", "l1"), ("kde_iou_unit", "l2")])
 def test_the_best_layer_is_the_lowest_rmse_or_the_highest_overlap(metric: str, layer: str) -> None:
     best = best_layers(held(similarity=similarity(ROWS[:2], metric=metric)), "genotype", metric)
     assert best["layer"].tolist() == [layer]

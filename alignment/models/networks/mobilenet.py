@@ -29,9 +29,7 @@ class MobileNetV1(nn.Module):
             _separable(4 * b, 8 * b, 2),
             _separable(8 * b, 8 * b),
         )
-        self.stage2 = nn.Sequential(
-            _separable(8 * b, 16 * b, 2), *(_separable(16 * b, 16 * b) for _ in range(5))
-        )
+        self.stage2 = nn.Sequential(_separable(8 * b, 16 * b, 2), *(_separable(16 * b, 16 * b) for _ in range(5)))
         self.stage3 = nn.Sequential(_separable(16 * b, 32 * b, 2), _separable(32 * b, 32 * b))
         self.avg = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(32 * b, num_classes)

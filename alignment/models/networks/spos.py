@@ -35,9 +35,7 @@ class ShuffleBlock(nn.Module):
         build = _xception if CHOICES[choice] == "x" else _shuffle
         self.branch_main = build(inside, half, made, kernel, stride)
         self.branch_proj = (
-            nn.Sequential(*_depthwise(before, kernel, 2), *_pointwise(before, before))
-            if stride == 2
-            else nn.Identity()
+            nn.Sequential(*_depthwise(before, kernel, 2), *_pointwise(before, before)) if stride == 2 else nn.Identity()
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,9 +97,7 @@ def _pointwise(before: int, after: int) -> list[nn.Module]:
 
 
 def _shuffle(before: int, middle: int, after: int, kernel: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        *_pointwise(before, middle), *_depthwise(middle, kernel, stride), *_pointwise(middle, after)
-    )
+    return nn.Sequential(*_pointwise(before, middle), *_depthwise(middle, kernel, stride), *_pointwise(middle, after))
 
 
 def _xception(before: int, middle: int, after: int, kernel: int, stride: int) -> nn.Sequential:

@@ -162,9 +162,7 @@ def _handler(server: AllenServer) -> type[BaseHTTPRequestHandler]:
                 body = body[:1000] + b"x" * 1000
             self._body("file", body, fault=fault, etag=f'"{number}-{len(body)}"')
 
-        def _body(
-            self, kind: str, body: bytes, *, status: int = 200, fault: str = "", etag: str = ""
-        ) -> None:
+        def _body(self, kind: str, body: bytes, *, status: int = 200, fault: str = "", etag: str = "") -> None:
             if fault == "503":
                 server.note(kind, "", 503)
                 self.send_response(503)

@@ -63,9 +63,7 @@ class TestRealManifest:
         assert {gene for gene, count in counts.items() if count == 2} == two
         assert len(counts) == 13
 
-    def test_labels_follow_the_rule_over_the_passed_containers(
-        self, real_containers: list[dict[str, Any]]
-    ) -> None:
+    def test_labels_follow_the_rule_over_the_passed_containers(self, real_containers: list[dict[str, Any]]) -> None:
         passed = sorted({c["specimen"]["donor"]["full_genotype"] for c in real_containers if not c["failed"]})
         for full in passed:
             number = 1 + [other for other in passed if gene_of(other) == gene_of(full)].index(full)
@@ -102,9 +100,7 @@ class TestRealManifest:
         assert set(listed["experiment_id"]) == set(rows["id"])
         assert len(listed) > 0
 
-    def test_cre_lines_agree_with_the_flat_table(
-        self, real_table: pd.DataFrame, real_csv: pd.DataFrame
-    ) -> None:
+    def test_cre_lines_agree_with_the_flat_table(self, real_table: pd.DataFrame, real_csv: pd.DataFrame) -> None:
         both = real_table.merge(real_csv, left_on="experiment_id", right_on="id", suffixes=("", "_csv"))
         assert len(both) == len(real_table) == 1518
         assert (both["cre_line"] == both["cre_line_csv"]).all()

@@ -84,17 +84,13 @@ def server(sources: dict[int, Path]) -> Iterator[Any]:
 
 def left_in(folder: Path) -> list[str]:
     """What lies in the folder under names that anybody would take for data."""
-    return sorted(
-        path.name for path in (folder / layout.NWB_FOLDER).glob("*") if not path.name.startswith(".")
-    )
+    return sorted(path.name for path in (folder / layout.NWB_FOLDER).glob("*") if not path.name.startswith("."))
 
 
 # --- The good case ---
 
 
-def test_files_arrive_whole_in_allensdks_layout(
-    server: Any, sources: dict[int, Path], tmp_path: Path
-) -> None:
+def test_files_arrive_whole_in_allensdks_layout(server: Any, sources: dict[int, Path], tmp_path: Path) -> None:
     told: list[Transfer] = []
     paths = fetch_experiments(
         tmp_path, server.uri, list(sources), network=PATIENT, progress=told.append, bytes_per_file=1
@@ -103,17 +99,13 @@ def test_files_arrive_whole_in_allensdks_layout(
     assert left_in(tmp_path) == sorted(f"{number}.nwb" for number in sources)
     assert not list(tmp_path.glob("**/*.part*"))
     assert told[-1].files_done == told[-1].files_total == 3
-    assert (
-        told[-1].bytes_done == told[-1].bytes_total == sum(path.stat().st_size for path in sources.values())
-    )
+    assert told[-1].bytes_done == told[-1].bytes_total == sum(path.stat().st_size for path in sources.values())
 
 
 def test_what_is_there_is_not_fetched_again(server: Any, tmp_path: Path) -> None:
     told: list[Transfer] = []
     for _ in range(2):
-        fetch_experiments(
-            tmp_path, server.uri, [FIRST, FIRST], network=PATIENT, progress=told.append, bytes_per_file=1
-        )
+        fetch_experiments(tmp_path, server.uri, [FIRST, FIRST], network=PATIENT, progress=told.append, bytes_per_file=1)
     assert server.count("file") == 1
     assert told[-1].text.endswith("was there")
     assert (told[-1].files_done, told[-1].files_total) == (1, 1)
@@ -202,23 +194,17 @@ def test_no_fault_leaves_a_wrong_file_and_the_next_call_succeeds(
     server.heal()
     (path,) = fetch_experiments(tmp_path, server.uri, [FIRST], network=ONCE, bytes_per_file=1)
     assert path.read_bytes() == sources[FIRST].read_bytes()
-    TABLE.append(
-        Row(fault, "error, nothing kept as data; next call works", _allensdk(fault, server, tmp_path / "sdk"))
-    )
+    TABLE.append(Row(fault, "error, nothing kept as data; next call works", _allensdk(fault, server, tmp_path / "sdk")))
 
 
 @pytest.mark.parametrize("fault", [fault for fault in MESSAGES if fault != "redirect loop"])
-def test_a_fault_that_passes_is_ridden_out(
-    fault: str, server: Any, sources: dict[int, Path], tmp_path: Path
-) -> None:
+def test_a_fault_that_passes_is_ridden_out(fault: str, server: Any, sources: dict[int, Path], tmp_path: Path) -> None:
     server.fail("file", fault, times=2)
     (path,) = fetch_experiments(tmp_path, server.uri, [FIRST], network=PATIENT, bytes_per_file=1)
     assert path.read_bytes() == sources[FIRST].read_bytes()
 
 
-@given(
-    faults=st.lists(st.sampled_from([fault for fault in MESSAGES if fault not in _NOT_RANDOM]), max_size=6)
-)
+@given(faults=st.lists(st.sampled_from([fault for fault in MESSAGES if fault not in _NOT_RANDOM]), max_size=6))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_run_of_passing_faults_ends_in_the_same_bytes(
     faults: list[str], server: Any, sources: dict[int, Path], tmp_path_factory: pytest.TempPathFactory
@@ -247,9 +233,7 @@ def _allensdk(fault: str, server: Any, folder: Path) -> str:
         return "not tried here: it waits 30 s for each piece of an answer"
     cache_module = pytest.importorskip("allensdk.core.brain_observatory_cache")
     folder.mkdir()
-    cache = cache_module.BrainObservatoryCache(
-        manifest_file=str(folder / layout.MANIFEST), base_uri=server.uri
-    )
+    cache = cache_module.BrainObservatoryCache(manifest_file=str(folder / layout.MANIFEST), base_uri=server.uri)
     server.fail("file", fault, times=31 if fault == "redirect loop" else 1)
     first = _outcome(lambda: cache.get_ophys_experiment_data(FIRST).get_dff_traces())
     server.heal()
@@ -270,9 +254,7 @@ def _outcome(call: Callable[[], Any]) -> str:
 # --- Going on where it stopped ---
 
 
-def test_a_broken_transfer_goes_on_from_its_half(
-    server: Any, sources: dict[int, Path], tmp_path: Path
-) -> None:
+def test_a_broken_transfer_goes_on_from_its_half(server: Any, sources: dict[int, Path], tmp_path: Path) -> None:
     size = sources[FIRST].stat().st_size
     server.fail("file", "cut short, length announced")
     fetch_experiments(tmp_path, server.uri, [FIRST], network=PATIENT, bytes_per_file=1)
@@ -306,9 +288,7 @@ def test_a_file_that_changed_between_two_attempts_is_begun_anew(
 
 
 @pytest.mark.parametrize("note", ["", "{}", "[]", '{"url": "elsewhere", "total": 5}'])
-def test_a_part_of_unknown_origin_is_not_used(
-    note: str, server: Any, sources: dict[int, Path], tmp_path: Path
-) -> None:
+def test_a_part_of_unknown_origin_is_not_used(note: str, server: Any, sources: dict[int, Path], tmp_path: Path) -> None:
     folder = tmp_path / layout.NWB_FOLDER
     folder.mkdir()
     (folder / f".{FIRST}.nwb.part").write_bytes(b"what is this")
@@ -354,9 +334,7 @@ def _child(folder: Path, uri: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_fetch_that_is_killed_leaves_no_wrong_file(
     number: signal.Signals, server: Any, sources: dict[int, Path], tmp_path: Path
 ) -> None:
@@ -376,9 +354,7 @@ def test_a_fetch_that_is_killed_leaves_no_wrong_file(
     assert path.read_bytes() == sources[FIRST].read_bytes()
     assert any(request.asked.startswith("bytes=") for request in server.requests), "it went on from the part"
     TABLE.append(
-        Row(
-            number.name, "part kept, hidden; next call goes on from it", _killed_sdk(number, server, tmp_path)
-        )
+        Row(number.name, "part kept, hidden; next call goes on from it", _killed_sdk(number, server, tmp_path))
     )
 
 
@@ -412,9 +388,7 @@ def _killed_sdk(number: signal.Signals, server: Any, folder: Path) -> str:
     return f"{kept}; next call {second}"
 
 
-def test_two_processes_that_want_one_file_fetch_it_once(
-    server: Any, sources: dict[int, Path], tmp_path: Path
-) -> None:
+def test_two_processes_that_want_one_file_fetch_it_once(server: Any, sources: dict[int, Path], tmp_path: Path) -> None:
     server.pause = 0.02
     children = [_child(tmp_path, server.uri) for _ in range(2)]
     for child in children:
@@ -453,9 +427,7 @@ def test_allensdk_on_a_stall_gives_up_after_half_a_minute(server: Any, tmp_path:
     cache_module = pytest.importorskip("allensdk.core.brain_observatory_cache")
     server.stall_s = 60.0
     server.fail("file", "stall")
-    cache = cache_module.BrainObservatoryCache(
-        manifest_file=str(tmp_path / layout.MANIFEST), base_uri=server.uri
-    )
+    cache = cache_module.BrainObservatoryCache(manifest_file=str(tmp_path / layout.MANIFEST), base_uri=server.uri)
     before = time.monotonic()
     told = _outcome(lambda: cache.get_ophys_experiment_data(FIRST))
     print(f"AllenSDK on a stall: {told} after {time.monotonic() - before:.0f} s")
@@ -468,9 +440,7 @@ def test_allensdk_on_a_stall_gives_up_after_half_a_minute(server: Any, tmp_path:
 
 def test_manifests_arrive_and_good_ones_are_kept(server: Any, tmp_path: Path) -> None:
     told: list[tuple[int, int, str]] = []
-    paths = fetch_manifests(
-        tmp_path, server.uri, cells=True, network=PATIENT, progress=lambda *news: told.append(news)
-    )
+    paths = fetch_manifests(tmp_path, server.uri, cells=True, network=PATIENT, progress=lambda *news: told.append(news))
     assert [path.name for path in paths] == [
         layout.CONTAINERS, layout.EXPERIMENTS, layout.MAPPINGS, layout.CELLS,
     ]  # fmt: skip
@@ -513,9 +483,7 @@ def test_a_bad_answer_never_replaces_a_good_list(fault: str, said: str, server: 
 def _sdk_list(fault: str, server: Any, folder: Path) -> str:
     cache_module = pytest.importorskip("allensdk.core.brain_observatory_cache")
     folder.mkdir()
-    cache = cache_module.BrainObservatoryCache(
-        manifest_file=str(folder / layout.MANIFEST), base_uri=server.uri
-    )
+    cache = cache_module.BrainObservatoryCache(manifest_file=str(folder / layout.MANIFEST), base_uri=server.uri)
     server.fail("query", fault)
     first = _outcome(cache.get_experiment_containers)
     server.heal()

@@ -83,9 +83,7 @@ class TestFilters:
             filter_experiments(table, **filters)
 
     def test_a_known_name_that_the_folder_does_not_hold(self, table: pd.DataFrame) -> None:
-        with pytest.raises(
-            DataError, match=r"No experiment in here has area='VISrl'.*holds area: VISl, VISp"
-        ):
+        with pytest.raises(DataError, match=r"No experiment in here has area='VISrl'.*holds area: VISl, VISp"):
             filter_experiments(table, area="VISrl", source="here")
 
     def test_only_failed_containers_hold_it(self, table: pd.DataFrame) -> None:

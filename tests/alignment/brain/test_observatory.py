@@ -38,9 +38,7 @@ def allen_manifest(folder: Path, version: str = "1.3") -> Path:
         {"type": "manifest_version", "value": version},
         {"key": "BASEDIR", "type": "dir", "spec": "."},
     ]
-    entries += [
-        {"key": key, "type": "file", "spec": spec, "parent_key": "BASEDIR"} for key, spec in paths.items()
-    ]
+    entries += [{"key": key, "type": "file", "spec": spec, "parent_key": "BASEDIR"} for key, spec in paths.items()]
     path = folder / "manifest.json"
     path.write_text(json.dumps({"manifest": entries}))
     return path
@@ -180,9 +178,7 @@ class TestFetch:
         monkeypatch.setattr("alignment.brain.download.fetch_experiments", experiments)
         return asked
 
-    @pytest.mark.parametrize(
-        "form", [lambda ids: ids, iter, lambda ids: pd.DataFrame({"experiment_id": ids})]
-    )
+    @pytest.mark.parametrize("form", [lambda ids: ids, iter, lambda ids: pd.DataFrame({"experiment_id": ids})])
     def test_chosen_experiments(self, folder: Path, asked: list[Any], form: Any) -> None:
         found = Observatory(folder, uri="http://mirror").fetch(form([501498800, EXPERIMENT]), workers=2)
         assert found == [folder / "501498800", folder / str(EXPERIMENT)]
@@ -385,9 +381,7 @@ class TestBadSessions:
         with h5py.File(nwb, "r+") as file:
             del file["stimulus/presentation/natural_scenes_stimulus"]
         session = Observatory(folder).session(EXPERIMENT)
-        with pytest.raises(
-            DataError, match=r"showed no natural scenes.*Choose sessions of type three_session_B"
-        ):
+        with pytest.raises(DataError, match=r"showed no natural scenes.*Choose sessions of type three_session_B"):
             session.natural_scenes()
 
     def test_damaged_bytes_inside(self, folder: Path, nwb: Path) -> None:

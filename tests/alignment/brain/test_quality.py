@@ -51,9 +51,7 @@ class TestSplitHalf:
         correlations = []
         for _ in range(7):
             order = rng.permutation(11)
-            halves = [
-                data[:, :, order[part]].astype(np.float64).mean(axis=2) for part in (slice(5), slice(5, 10))
-            ]
+            halves = [data[:, :, order[part]].astype(np.float64).mean(axis=2) for part in (slice(5), slice(5, 10))]
             correlations.append([stats.pearsonr(a, b)[0] for a, b in zip(*halves, strict=True)])
         mean = np.mean(correlations, axis=0)
         np.testing.assert_allclose(found, 2 * mean / (1 + mean), rtol=1e-10)
@@ -67,9 +65,7 @@ class TestSplitHalf:
         expected = []
         for _ in range(5):
             order = rng.permutation(10)
-            a, b = (
-                np.nanmean(np.delete(data[2], 9, axis=0)[:, part], axis=1) for part in (order[:5], order[5:])
-            )
+            a, b = (np.nanmean(np.delete(data[2], 9, axis=0)[:, part], axis=1) for part in (order[:5], order[5:]))
             expected.append(stats.pearsonr(a.astype(np.float64), b.astype(np.float64))[0])
         assert found[2] == pytest.approx(2 * np.mean(expected) / (1 + np.mean(expected)), rel=1e-6)
         whole = split_half_reliability(simulate(4, trials=10), seed=1, splits=5)
@@ -94,12 +90,8 @@ class TestSplitHalf:
 
     def test_seeded(self) -> None:
         data = simulate(3, noise=4)
-        np.testing.assert_array_equal(
-            split_half_reliability(data, seed=5), split_half_reliability(data, seed=5)
-        )
-        assert (
-            split_half_reliability(data, seed=5, splits=2) != split_half_reliability(data, seed=6, splits=2)
-        ).all()
+        np.testing.assert_array_equal(split_half_reliability(data, seed=5), split_half_reliability(data, seed=5))
+        assert (split_half_reliability(data, seed=5, splits=2) != split_half_reliability(data, seed=6, splits=2)).all()
 
     def test_blocks_change_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         data = simulate(9)
@@ -220,9 +212,7 @@ class TestTables:
         response[0, 5] += 10.0
         response[3, 5] += 10.0
         blank = np.full((4, 6), 2.0, dtype=np.float32)
-        return dataset(
-            response, blank, dropped_nan=2, dropped_constant=1, missing_trials=361, moving_trials=0
-        )
+        return dataset(response, blank, dropped_nan=2, dropped_constant=1, missing_trials=361, moving_trials=0)
 
     def test_reasons_by_cell(self, data: xr.Dataset) -> None:
         table = quality_by_cell(data, permutations=19)

@@ -39,12 +39,8 @@ def responses() -> xr.Dataset:
 
 
 class TestResize:
-    @pytest.mark.parametrize(
-        ("size", "grid"), [((64, 96), (32, 32)), ((918, 1170), (27, 30)), ((10, 10), (10, 10))]
-    )
-    def test_whole_blocks_are_scikit_images_local_mean(
-        self, size: tuple[int, int], grid: tuple[int, int]
-    ) -> None:
+    @pytest.mark.parametrize(("size", "grid"), [((64, 96), (32, 32)), ((918, 1170), (27, 30)), ((10, 10), (10, 10))])
+    def test_whole_blocks_are_scikit_images_local_mean(self, size: tuple[int, int], grid: tuple[int, int]) -> None:
         from skimage.transform import downscale_local_mean
 
         images = np.random.default_rng(0).integers(0, 256, (2, *size), dtype=np.uint8)
@@ -132,9 +128,7 @@ class TestWeighted:
 
         weights, images = np.random.default_rng(0).random((2, 3)), np.random.default_rng(1).random((3, 2, 2))
         expected = weighted_images(weights, images)
-        np.testing.assert_array_equal(
-            weighted_images(torch.as_tensor(weights), xr.DataArray(images)), expected
-        )
+        np.testing.assert_array_equal(weighted_images(torch.as_tensor(weights), xr.DataArray(images)), expected)
 
     def test_shapes(self) -> None:
         with pytest.raises(InputError, match=r"Got shapes \(2, 3\) and \(4, 2, 2\)"):
@@ -182,9 +176,7 @@ class TestScale:
 
 class TestRepresent:
     @pytest.mark.parametrize("kind", ["weighted", "matched"])
-    def test_images_are_scaled_weighted_sums(
-        self, responses: xr.Dataset, scenes: np.ndarray, kind: Any
-    ) -> None:
+    def test_images_are_scaled_weighted_sums(self, responses: xr.Dataset, scenes: np.ndarray, kind: Any) -> None:
         found = represent(responses, scenes, kind=kind, grid=(8, 9))
         small = resize_scenes(scenes, (8, 9)).astype(np.float64)
         for cell in range(5):
@@ -257,9 +249,7 @@ class TestRepresent:
         assert np.corrcoef(image.ravel(), wanted.ravel())[0, 1] > 0.9
 
     def test_mistakes(self, responses: xr.Dataset, scenes: np.ndarray) -> None:
-        with pytest.raises(
-            InputError, match=r"'kind' parameter of represent must be one of.*Did you mean 'weighted'"
-        ):
+        with pytest.raises(InputError, match=r"'kind' parameter of represent must be one of.*Did you mean 'weighted'"):
             represent(responses, scenes, kind="weigthed")  # type: ignore[arg-type]
         with pytest.raises(InputError, match="needs the scenes"):
             represent(responses)

@@ -127,9 +127,7 @@ class TestValues:
     def test_the_apis_metrics_come_along(self, open_session: Any, small_file: Any, tmp_path: Path) -> None:
         small = small_file()
         small.dff[0] = 0
-        records = [
-            {"cell_specimen_id": int(small.ids[2]), "p_ns": 0.01, "reliability_ns": None, "tld1_id": 4}
-        ]
+        records = [{"cell_specimen_id": int(small.ids[2]), "p_ns": 0.01, "reliability_ns": None, "tld1_id": 4}]
         (tmp_path / "cell_specimens.json").write_text(json.dumps(records))
         found = trial_responses(open_session(small))
         np.testing.assert_allclose(found["p_ns"], [np.nan, 0.01, np.nan, np.nan])
@@ -164,9 +162,7 @@ class TestSimulatedTruth:
         offset = np.median(means - wanted, axis=1)
         assert np.abs(offset).max() < 0.15
 
-    def test_reliability_foretells_the_agreement(
-        self, both: tuple[xr.Dataset, dict[str, np.ndarray]]
-    ) -> None:
+    def test_reliability_foretells_the_agreement(self, both: tuple[xr.Dataset, dict[str, np.ndarray]]) -> None:
         found, truth = both
         reliability = split_half_reliability(found)
         pairs = zip(found["response"].mean("trial").values, truth["response"], strict=True)
@@ -175,9 +171,7 @@ class TestSimulatedTruth:
         good = reliability > 0.4
         np.testing.assert_allclose(agreement[good], np.sqrt(reliability[good]), atol=0.15)
 
-    def test_strong_responses_peak_after_the_onset(
-        self, both: tuple[xr.Dataset, dict[str, np.ndarray]]
-    ) -> None:
+    def test_strong_responses_peak_after_the_onset(self, both: tuple[xr.Dataset, dict[str, np.ndarray]]) -> None:
         found, truth = both
         best = truth["response"].argmax(axis=1)
         strong = split_half_reliability(found) > 0.5
@@ -242,9 +236,7 @@ class TestMissing:
         assert "1 cells with a constant trace: they are left out" in caplog.text
         response, _ = plain_loops(small, 0, 15)
         np.testing.assert_allclose(found["response"], response[[0, 2, 4]], rtol=2e-6, atol=1e-7)
-        with pytest.raises(
-            DataError, match="1 cells without a finite value and 1 cells with a constant trace"
-        ):
+        with pytest.raises(DataError, match="1 cells without a finite value and 1 cells with a constant trace"):
             trial_responses(session, unusable="raise")
 
     def test_no_usable_cell(self, open_session: Any, small_file: Any) -> None:

@@ -41,9 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("**/*") if path.is_file()
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("**/*") if path.is_file()}
 
 
 # --- The survey ---
@@ -62,9 +60,9 @@ def test_the_survey_is_the_real_ones(shared_data: Path) -> None:
     }  # fmt: skip
     assert {genotype.full for genotype in SURVEY} == {place[0] for place in places}
     assert {(genotype.full, *place) for genotype in SURVEY for place in genotype.places} <= places
-    assert {
-        record["targeted_structure"]["acronym"]: record["targeted_structure"]["id"] for record in passed
-    } == {area: number for area, (number, _) in AREAS.items()}
+    assert {record["targeted_structure"]["acronym"]: record["targeted_structure"]["id"] for record in passed} == {
+        area: number for area, (number, _) in AREAS.items()
+    }
     lines = {
         record["specimen"]["donor"]["full_genotype"]: {
             (line["name"], line["transgenic_line_type_name"])
@@ -75,9 +73,7 @@ def test_the_survey_is_the_real_ones(shared_data: Path) -> None:
     for genotype in SURVEY:
         assert set(genotype.lines) <= lines[genotype.full]
     ids = {experiment["id"] for record in containers for experiment in record["ophys_experiments"]}
-    assert max(ids) < identity(0, place_of(0)).experiment, (
-        "no simulated experiment can be taken for a real one"
-    )
+    assert max(ids) < identity(0, place_of(0)).experiment, "no simulated experiment can be taken for a real one"
 
 
 def test_few_sessions_cover_much_of_the_survey() -> None:
@@ -217,9 +213,7 @@ def test_a_finished_simulation_is_not_made_again(folder: Path) -> None:
 
 def test_progress_is_told(tmp_path: Path) -> None:
     told: list[tuple[int, int, str]] = []
-    simulate_observatory(
-        tmp_path / "new", cells=1, trials=1, sessions=2, progress=lambda *news: told.append(news)
-    )
+    simulate_observatory(tmp_path / "new", cells=1, trials=1, sessions=2, progress=lambda *news: told.append(news))
     assert [news[:2] for news in told] == [(0, 2), (1, 2), (2, 2)]
     assert "Sst-IRES-Cre in VISl" in told[-1][2]
 
@@ -232,9 +226,7 @@ def _simulate(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_killed_simulation_never_reads_as_complete_and_is_completed(
-    number: signal.Signals, tmp_path: Path
-) -> None:
+def test_a_killed_simulation_never_reads_as_complete_and_is_completed(number: signal.Signals, tmp_path: Path) -> None:
     scene_set()  # the child inherits them
     target = tmp_path / "killed"
     child = multiprocessing.get_context("fork").Process(target=_simulate, args=(target,))
@@ -264,9 +256,7 @@ def test_a_killed_simulation_never_reads_as_complete_and_is_completed(
 def test_two_processes_that_want_one_simulation_make_it_together(tmp_path: Path) -> None:
     scene_set()
     target = tmp_path / "shared"
-    children = [
-        multiprocessing.get_context("fork").Process(target=_simulate, args=(target,)) for _ in range(2)
-    ]
+    children = [multiprocessing.get_context("fork").Process(target=_simulate, args=(target,)) for _ in range(2)]
     for child in children:
         child.start()
     for child in children:
@@ -408,14 +398,10 @@ def test_simple_cells_answer_to_one_phase_and_complex_cells_to_both() -> None:
     cells = draw_cells(8, place_of(0), np.random.default_rng(5))
     own = gabor_filters(cells)
     for complexity, same in ((0.0, False), (1.0, True)):
-        altered = type(cells)(
-            **{**vars(cells), "complexity": np.full(8, complexity), "sparseness": np.zeros(8)}
-        )
+        altered = type(cells)(**{**vars(cells), "complexity": np.full(8, complexity), "sparseness": np.zeros(8)})
         for cell in range(8):
             probes = np.stack([own[cell], -own[cell], np.zeros(VIEW_SHAPE)]).astype(np.float32)
-            outputs = scene_outputs(
-                altered[cell : cell + 1], 0.5 + 0.5 * probes / np.abs(probes).max(), False
-            )[0]
+            outputs = scene_outputs(altered[cell : cell + 1], 0.5 + 0.5 * probes / np.abs(probes).max(), False)[0]
             assert outputs[0] == pytest.approx(1)
             assert bool(outputs[1] == pytest.approx(1)) is same
             assert outputs[2] == 0
@@ -467,9 +453,7 @@ def test_the_analysis_recovers_the_ground_truth(tmp_path: Path) -> None:
     assert (data["cell_specimen_id"].to_numpy() == truth["cell_specimen_id"]).all()
     mean = data["response"].mean("trial").to_numpy()
     strong = truth["response"].max(1) > 0.1
-    r = np.array(
-        [np.corrcoef(found, known)[0, 1] for found, known in zip(mean, truth["response"], strict=True)]
-    )
+    r = np.array([np.corrcoef(found, known)[0, 1] for found, known in zip(mean, truth["response"], strict=True)])
     assert strong.sum() >= 5
     assert np.median(r[strong]) > 0.6
     assert np.median(r[strong]) > np.median(r[~strong])

@@ -46,9 +46,7 @@ class TestSweepTable:
     def test_every_presentation_has_a_place_of_its_own(self, frames: list[int]) -> None:
         starts = np.arange(len(frames)) * 8
         shuffle = np.random.default_rng(len(frames)).permutation(len(frames))
-        table = pd.DataFrame(
-            {"frame": np.array(frames)[shuffle], "start": starts[shuffle], "end": starts[shuffle] + 7}
-        )
+        table = pd.DataFrame({"frame": np.array(frames)[shuffle], "start": starts[shuffle], "end": starts[shuffle] + 7})
         sweeps = sweep_table(table)
         assert sweeps.start.tolist() == starts.tolist()
         assert sweeps.frame.tolist() == frames

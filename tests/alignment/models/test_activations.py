@@ -202,9 +202,7 @@ def test_batches_do_not_matter_and_rows_are_scenes(batch_size):
     order = [3, 0, 6, 1, 5, 2, 4]
     mixed = extract_activations(model, images[order], batch_size=batch_size)
     name = list(one)[-1]
-    np.testing.assert_allclose(
-        mixed[name]["unit_response"], one[name]["unit_response"][order], rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(mixed[name]["unit_response"], one[name]["unit_response"][order], rtol=1e-4, atol=1e-5)
     assert mixed[name].attrs["scene_digest"] != scene_digest(images)
 
 
@@ -323,10 +321,7 @@ def test_other_ways_to_run_measure_their_difference(options):
     asked = extract_activations(model, scenes(), **options)
     difference = asked["layer4.1"].attrs["float32_difference"]
     worst = max(
-        float(
-            abs(asked[n]["unit_response"] - plain[n]["unit_response"]).max()
-            / abs(plain[n]["unit_response"]).max()
-        )
+        float(abs(asked[n]["unit_response"] - plain[n]["unit_response"]).max() / abs(plain[n]["unit_response"]).max())
         for n in plain
     )
     assert difference == pytest.approx(worst, rel=0.05, abs=1e-5)
@@ -385,17 +380,13 @@ def test_progress_and_memory_maps(tmp_path):
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     seen = []
     model = create_model("small_cnn", num_classes=10, image_size=32)
-    found = extract_activations(
-        model, mapped, batch_size=4, progress=lambda done, all_: seen.append((done, all_))
-    )
+    found = extract_activations(model, mapped, batch_size=4, progress=lambda done, all_: seen.append((done, all_)))
     assert seen == [(4, 10), (8, 10), (10, 10)]
     labelled = xr.DataArray(images, dims=("scene", "channel", "y", "x"))
     xr.testing.assert_equal(found["relu1"], extract_activations(model, labelled, batch_size=4)["relu1"])
 
 
-@pytest.mark.parametrize(
-    ("size", "grid"), [((9, 9), (3, 3)), ((4, 4), (8, 8)), ((4, 12), (6, 6)), ((5, 5), (5, 5))]
-)
+@pytest.mark.parametrize(("size", "grid"), [((9, 9), (3, 3)), ((4, 4), (8, 8)), ((4, 12), (6, 6)), ((5, 5), (5, 5))])
 def test_resized_maps(size, grid):
     maps = torch.rand(2, *size, generator=torch.Generator().manual_seed(0))
     found = resize_maps(maps, grid)

@@ -16,8 +16,7 @@ from neural_alignment import InputError
 VGG16, VGG19 = "CCMCCMCCCMCCCMCCCMLLL", "CCMCCMCCCCMCCCCMCCCCMLLL"
 VGG11 = "CRMCRMCRCRMCRCRMCRCRMALRDLRDL"
 LAST_ROW = (
-    "-42 -39 -39 -36 -33 -33 -30 -27 -27 -24 -24 -21 -18 -18 -15 -15 -14 -13 -13 -10 -10 -9 -9 -6 -6 -8 -7 "
-    "-9 -11 -10"
+    "-42 -39 -39 -36 -33 -33 -30 -27 -27 -24 -24 -21 -18 -18 -15 -15 -14 -13 -13 -10 -10 -9 -9 -6 -6 -8 -7 -9 -11 -10"
 )
 
 sequences = st.lists(st.sampled_from("CRMALDN"), min_size=1, max_size=18)

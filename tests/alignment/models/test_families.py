@@ -29,9 +29,7 @@ from neural_alignment import InputError
 
 def _like(correlation: np.ndarray, names: list[str] | None = None) -> xr.Dataset:
     names = names or [f"m{index}" for index in range(len(correlation))]
-    return xr.Dataset(
-        {"correlation": (("model", "other"), correlation)}, coords={"model": names, "other": names}
-    )
+    return xr.Dataset({"correlation": (("model", "other"), correlation)}, coords={"model": names, "other": names})
 
 
 def _random(n: int, seed: int) -> xr.Dataset:
@@ -129,10 +127,7 @@ def test_few_things_are_tested_exactly() -> None:
     found = mantel(a, b, method="pearson")
     assert found.exact and found.permutations == 24
     pairs = np.triu_indices(4, 1)
-    tried = [
-        np.corrcoef(a[pairs], b[np.ix_(order, order)][pairs])[0, 1]
-        for order in itertools.permutations(range(4))
-    ]
+    tried = [np.corrcoef(a[pairs], b[np.ix_(order, order)][pairs])[0, 1] for order in itertools.permutations(range(4))]
     assert found.p_value == pytest.approx(np.mean(np.array(tried) >= tried[0] - 1e-12))
     assert "cannot show anything" in mantel(a[:3, :3], b[:3, :3]).note
 
@@ -146,9 +141,7 @@ def test_what_goes_together_is_found_and_noise_is_not() -> None:
     p_values = []
     for seed in range(40):
         noise = rng.standard_normal((7, 7))
-        p_values.append(
-            mantel(_random(7, seed)["correlation"].values, noise + noise.T, permutations=99).p_value
-        )
+        p_values.append(mantel(_random(7, seed)["correlation"].values, noise + noise.T, permutations=99).p_value)
     assert 0.3 < np.mean(p_values) < 0.7  # uniform when nothing goes together
 
 
@@ -192,8 +185,6 @@ def test_what_counts_as_a_layer_is_tried_out() -> None:
     assert len(table) == 16 and table.loc[0, "activations"] == "as in the source"
     default = similarity_matrix({name: write_symbols(trace) for name, trace in traces.items()})
     expected = compare_published(default)
-    assert table.loc[0, "vgg16|vit"] == pytest.approx(
-        float(default["correlation"].sel(model="vgg16", other="vit"))
-    )
+    assert table.loc[0, "vgg16|vit"] == pytest.approx(float(default["correlation"].sel(model="vgg16", other="vit")))
     assert table.loc[0, "rms"] == pytest.approx(np.sqrt((expected["difference"] ** 2).mean()))
     assert table["rms"].nunique() > 4

@@ -83,9 +83,7 @@ def test_any_size(size, k, border):
     image = np.random.default_rng(1).random((1, 2, *size)).astype(np.float32)
     exact = reference(image, k, border)
     for method in (local_std_cpu, local_std_eager):
-        np.testing.assert_allclose(
-            method(torch.from_numpy(image), k, border).numpy(), exact, rtol=1e-5, atol=1e-7
-        )
+        np.testing.assert_allclose(method(torch.from_numpy(image), k, border).numpy(), exact, rtol=1e-5, atol=1e-7)
 
 
 @given(
@@ -170,9 +168,7 @@ def test_nan_reaches_what_depends_on_it_and_no_more(value):
     assert NeuRN(scope="none")(images).isnan().sum() == 9
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"scope": "channel"}, {"scope": "none"}, {"form": "inverse"}, {"k": 5}]
-)
+@pytest.mark.parametrize("options", [{}, {"scope": "channel"}, {"scope": "none"}, {"form": "inverse"}, {"k": 5}])
 @pytest.mark.parametrize("border", BORDERS)
 def test_gradient_through_deviation_and_maximum(options, border):
     image = torch.rand(2, 2, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -193,9 +189,7 @@ def test_gradient_of_flat_patches_is_zero_not_nan():
 
 def test_with_a_gradient_the_values_are_the_same():
     image = torch.rand(2, 3, 17, 16, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(
-        NeuRN()(image.clone().requires_grad_()).detach(), NeuRN()(image), rtol=1e-6, atol=1e-7
-    )
+    torch.testing.assert_close(NeuRN()(image.clone().requires_grad_()).detach(), NeuRN()(image), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -219,9 +213,7 @@ def test_channels_last_and_views():
     wanted = NeuRN()(image)
     torch.testing.assert_close(NeuRN()(image.to(memory_format=torch.channels_last)), wanted, rtol=0, atol=0)
     assert (NeuRN()(image.transpose(2, 3)) == NeuRN()(image.transpose(2, 3).contiguous())).all()
-    torch.testing.assert_close(
-        NeuRN()(image[:, :, ::2, 1:]), NeuRN()(image[:, :, ::2, 1:].clone()), rtol=0, atol=0
-    )
+    torch.testing.assert_close(NeuRN()(image[:, :, ::2, 1:]), NeuRN()(image[:, :, ::2, 1:].clone()), rtol=0, atol=0)
 
 
 def test_channels_last_format_is_kept():
@@ -258,9 +250,7 @@ def test_exports_to_onnx(tmp_path):
     image = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
     path = tmp_path / "neurn.onnx"
     torch.onnx.export(NeuRN(), (image,), str(path), dynamo=True)
-    found = ReferenceEvaluator(onnx.load(path)).run(
-        None, {onnx.load(path).graph.input[0].name: image.numpy()}
-    )[0]
+    found = ReferenceEvaluator(onnx.load(path)).run(None, {onnx.load(path).graph.input[0].name: image.numpy()})[0]
     np.testing.assert_allclose(found, NeuRN()(image).numpy(), rtol=1e-5, atol=1e-6)
 
 

@@ -137,9 +137,7 @@ def test_a_head_written_as_convolutions_is_linear_and_a_gate_is_not() -> None:
 
 def test_pooling_a_single_value_is_no_layer() -> None:
     assert (
-        layer_symbols(
-            nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d(1)), image_size=8
-        )
+        layer_symbols(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d(1)), image_size=8)
         == "CA"
     )
 
@@ -223,9 +221,7 @@ def test_bad_input_is_told(arguments: dict[str, object], message: str) -> None:
         layer_symbols(**{"image_size": 8, **arguments} if "vgg61" not in arguments.values() else arguments)
 
 
-@pytest.mark.parametrize(
-    "name", ["googlenet", "efficientnet_b0", "vit", "u-net", "nasnet-mobile", "shufflenet"]
-)
+@pytest.mark.parametrize("name", ["googlenet", "efficientnet_b0", "vit", "u-net", "nasnet-mobile", "shufflenet"])
 def test_networks_of_the_zoo_run_without_numbers(name: str) -> None:
     trace = trace_layers(name)
     assert trace.device == "meta" and trace.note == ""

@@ -130,16 +130,12 @@ def test_other_files(tmp_path):
 
 
 def test_another_architecture(saved):
-    with pytest.raises(
-        DataError, match=r"does not fit ResNet; .*missing: .*unexpected: .*Choose the network"
-    ):
+    with pytest.raises(DataError, match=r"does not fit ResNet; .*missing: .*unexpected: .*Choose the network"):
         create_model("resnet18", weights=saved[0], image_size=32, num_classes=10)
 
 
 def test_another_number_of_classes(saved):
-    with pytest.raises(
-        DataError, match=r"linear\.weight is 10x128 in the file and 100x128 .*same num_classes"
-    ):
+    with pytest.raises(DataError, match=r"linear\.weight is 10x128 in the file and 100x128 .*same num_classes"):
         small(weights=saved[0], num_classes=100)
 
 

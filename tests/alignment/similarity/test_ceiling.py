@@ -9,9 +9,7 @@ from alignment.similarity import noise_ceiling, normalise, rmse, spearman_brown
 from neural_alignment import InputError
 
 
-def simulated(
-    noise: float, cells: int = 200, scenes: int = 118, trials: int = 20, seed: int = 0
-) -> np.ndarray:
+def simulated(noise: float, cells: int = 200, scenes: int = 118, trials: int = 20, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return rng.normal(size=(cells, scenes, 1)) + noise * rng.normal(size=(cells, scenes, trials))
 

@@ -24,12 +24,7 @@ def scores(seed: int, best: str = "conv2", gap: float = 0.05, models: tuple = ("
     rng = np.random.default_rng(seed)
     index = pd.MultiIndex.from_product([models, LAYERS, range(60)], names=["model", "layer", "cell"])
     table = index.to_frame(index=False)
-    value = (
-        0.2
-        + 0.01 * rng.normal(size=len(table))
-        - 0.05 * (table["layer"] == best)
-        + gap * (table["cell"] >= 20)
-    )
+    value = 0.2 + 0.01 * rng.normal(size=len(table)) - 0.05 * (table["layer"] == best) + gap * (table["cell"] >= 20)
     return table.assign(rmse_mean=value, kde_iou_unit=1 - value)
 
 
@@ -122,8 +117,7 @@ def test_missing_scores_are_left_out_and_said() -> None:
 
 def test_seeded() -> None:
     once, again, other = (
-        compare_groups(scores(0), GROUPS, "Fezf2-1", "Sst-1", DONORS, layer="fc", seed=seed).table
-        for seed in (1, 1, 2)
+        compare_groups(scores(0), GROUPS, "Fezf2-1", "Sst-1", DONORS, layer="fc", seed=seed).table for seed in (1, 1, 2)
     )
     pd.testing.assert_frame_equal(once, again)
     assert (once["ci_low"] != other["ci_low"]).all()

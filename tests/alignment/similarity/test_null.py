@@ -21,9 +21,7 @@ def test_a_model_of_the_cells_beats_its_null_and_another_does_not() -> None:
     tuning, other = rng.random((20, 40)), rng.random((20, 40))
     models = (tuning + 0.05 * rng.normal(size=(20, 40)), other)
     observed = np.array([rmse(tuning, units, "nearest") for units in models])
-    null = [
-        [rmse(tuning[:, order], units, "nearest") for units in models] for order in shuffled_scenes(40, 99)
-    ]
+    null = [[rmse(tuning[:, order], units, "nearest") for units in models] for order in shuffled_scenes(40, 99)]
     found = null_test(observed, np.array(null), "less")
     assert found.p[0] == 0.01
     assert found.p[1] > 0.05

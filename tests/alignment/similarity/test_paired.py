@@ -15,9 +15,7 @@ GROUPS = {"VISp": np.arange(40), "Fezf2-1": np.arange(40, 60), "none": np.array(
 def tables(seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """60 cells of 12 donors in two layers; the variant is lower in VISp and higher in Fezf2."""
     rng = np.random.default_rng(seed)
-    cells = pd.MultiIndex.from_product([[0, 1], range(60)], names=["layer_index", "cell"]).to_frame(
-        index=False
-    )
+    cells = pd.MultiIndex.from_product([[0, 1], range(60)], names=["layer_index", "cell"]).to_frame(index=False)
     baseline = cells.assign(layer="x", rmse_mean=rng.normal(0.2, 0.05, 120), kde_iou_unit=rng.random(120))
     shift = np.where(cells["cell"] < 40, -0.02, 0.02) + 0.004 * rng.normal(size=120)
     variant = baseline.assign(rmse_mean=baseline["rmse_mean"] + shift, layer="y")
@@ -132,9 +130,7 @@ def test_claims_on_classes_and_simulated_cells() -> None:
         "RMSE is lower for excitatory than for inhibitory cells",
     ]
     assert (found["caution"] == "simulated cells cannot confirm it").all()
-    assert published_claims(pd.concat([claim(), claim(metric="kde_iou_unit")]))["metric"].tolist() == [
-        "rmse_mean"
-    ]
+    assert published_claims(pd.concat([claim(), claim(metric="kde_iou_unit")]))["metric"].tolist() == ["rmse_mean"]
     with pytest.raises(InputError, match="without q"):
         published_claims(claim().drop(columns="q"))
 

@@ -25,9 +25,7 @@ def reference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def on_torch(a: np.ndarray, b: np.ndarray, shape: tuple[int, int], device: str = "cpu") -> np.ndarray:
     centre = (a.mean(axis=0, dtype=np.float64) + b.mean(axis=0, dtype=np.float64)) / 2
     matrix = np.empty((len(a), len(b)))
-    for rows, columns, block in rmse_blocks(
-        a, b, centre, _scale(a, b, centre), "float32", shape, _CLOSE, device
-    ):
+    for rows, columns, block in rmse_blocks(a, b, centre, _scale(a, b, centre), "float32", shape, _CLOSE, device):
         matrix[rows, columns] = block.values()
         np.testing.assert_allclose(block.row_sums(), block.values().sum(axis=1, dtype=float), rtol=1e-6)
         value, at = block.row_minima()
@@ -119,9 +117,7 @@ def test_grids_torch_and_xarray_come_in() -> None:
     a, b = rng.random((3, 4, 4)), rng.random((5, 4, 4))
     expected = rmse(a.reshape(3, -1), b.reshape(5, -1))
     assert rmse(xr.DataArray(a, dims=("cell", "y", "x")), torch.from_numpy(b)) == expected
-    assert rmse((a * 255).astype(np.uint8), (b * 255).astype(np.uint8)) == pytest.approx(
-        255 * expected, rel=0.02
-    )
+    assert rmse((a * 255).astype(np.uint8), (b * 255).astype(np.uint8)) == pytest.approx(255 * expected, rel=0.02)
 
 
 def test_torch_blocks_agree_with_numpy() -> None:

@@ -45,9 +45,7 @@ def network() -> Maker:
 def blobs() -> Callable[..., Domain]:
     """Return ``make(n, classes, seed)``: images whose class is the place of a bright square."""
 
-    def make(
-        n: int = 90, classes: int = 3, seed: int = 0, split: str = "train", name: str = "blobs"
-    ) -> Domain:
+    def make(n: int = 90, classes: int = 3, seed: int = 0, split: str = "train", name: str = "blobs") -> Domain:
         generator = np.random.default_rng(seed)
         labels = np.arange(n) % classes
         images = generator.integers(0, 60, (n, 3, 8, 8)).astype(np.uint8)

@@ -68,9 +68,7 @@ def test_inversion_contrast_and_noise_do_their_arithmetic(images: np.ndarray) ->
     assert apply_shift(grey, "noise", 10).std() == pytest.approx(25.5, rel=0.02)
 
 
-@pytest.mark.parametrize(
-    ("shift", "strength"), [("rotaton", None), ("rotation", 0), ("occlusion", 91), ("blur", 1.5)]
-)
+@pytest.mark.parametrize(("shift", "strength"), [("rotaton", None), ("rotation", 0), ("occlusion", 91), ("blur", 1.5)])
 def test_wrong_shifts_and_strengths_are_refused(shift: str, strength: object, images: np.ndarray) -> None:
     with pytest.raises(InputError, match="must be"):
         apply_shift(images, shift, strength)  # type: ignore[arg-type]

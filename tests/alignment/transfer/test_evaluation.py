@@ -116,9 +116,7 @@ def test_label_sets_and_outputs_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(DataError, match="was not trained on: c"):
         evaluate(network(), blobs(), device="cpu", classes=("a", "b"))
-    with pytest.raises(
-        DataError, match=r"gives \(4,\) outputs an image, and the domain 'blobs' has 3 classes"
-    ):
+    with pytest.raises(DataError, match=r"gives \(4,\) outputs an image, and the domain 'blobs' has 3 classes"):
         evaluate(network(classes=4), blobs(), device="cpu")
     with pytest.raises(InputError, match="batch_size"):
         evaluate(network(), blobs(), device="cpu", batch_size=0)

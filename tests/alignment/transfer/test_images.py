@@ -28,9 +28,7 @@ def test_resizing_agrees_with_pillow(size: int) -> None:
     images = np.random.default_rng(2).integers(0, 256, (3, 28, 28)).astype(np.uint8)
     ours = to_stack(images, size)[:, 0].astype(int)
     for index in range(3):
-        theirs = np.asarray(
-            Image.fromarray(images[index]).resize((size, size), Image.Resampling.BILINEAR)
-        ).astype(int)
+        theirs = np.asarray(Image.fromarray(images[index]).resize((size, size), Image.Resampling.BILINEAR)).astype(int)
         assert np.abs(ours[index] - theirs).max() <= 1  # pillow computes with 8-bit weights
 
 
@@ -63,9 +61,7 @@ def test_subset_refuses_a_limit_below_the_classes() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.floats(0.05, 0.6), st.integers(0, 5))
-def test_split_is_a_partition_with_both_parts_of_every_class(
-    counts: list[int], fraction: float, seed: int
-) -> None:
+def test_split_is_a_partition_with_both_parts_of_every_class(counts: list[int], fraction: float, seed: int) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
     first, second = stratified_split(labels, fraction, seed)
     assert np.array_equal(np.sort(np.concatenate([first, second])), np.arange(len(labels)))

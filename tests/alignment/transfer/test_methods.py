@@ -121,9 +121,7 @@ def test_randconv_of_size_one_changes_colours_and_keeps_edges() -> None:
     flat = torch.zeros(1, 3, 8, 8)
     flat[..., 4:] = torch.rand(3, 1, 1)
     output = RandConv(sizes=(1,), keep=0.0).augment(flat)
-    assert output[..., :4].std(dim=(2, 3)).max() < 1e-6 and torch.allclose(
-        output[0, :, 0, 4], output[0, :, 7, 7]
-    )
+    assert output[..., :4].std(dim=(2, 3)).max() < 1e-6 and torch.allclose(output[0, :, 0, 4], output[0, :, 7, 7])
 
 
 @pytest.mark.parametrize("kind", [AugMix, RandAugment])
@@ -228,9 +226,7 @@ def test_adversarial_reverses_the_gradient_that_reaches_the_features() -> None:
         method.loss(model, batch).backward()
         return model[1].weight.grad.clone(), method.critic[0].weight.grad.clone()
 
-    start, critic_start = gradients(
-        0.0
-    )  # the weight is 0: the critic learns, the features hear nothing of it
+    start, critic_start = gradients(0.0)  # the weight is 0: the critic learns, the features hear nothing of it
     late, critic_late = gradients(1.0)
     assert torch.allclose(critic_start, critic_late)
     assert not torch.allclose(start, late)
@@ -246,9 +242,7 @@ def test_adversarial_needs_a_linear_classifier() -> None:
         classifier_of(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), 3)
 
 
-def test_a_method_with_a_schedule_is_not_resumed_at_another_length(
-    network: Make, blobs: Blobs, tmp_path: Path
-) -> None:
+def test_a_method_with_a_schedule_is_not_resumed_at_another_length(network: Make, blobs: Blobs, tmp_path: Path) -> None:
     options = {"method": "adversarial", "target": blobs(seed=4), "checkpoint": tmp_path, **FAST}
     train(network(), blobs(), epochs=2, **options)
     with pytest.raises(DataError, match=r"different: method"):

@@ -129,9 +129,7 @@ def write_usps(path: Path, sizes: dict[str, int], dtype: type = np.float32, top:
         ({"train": 7291, "test": 2007}, 2.0, r"values in \[0, 1\]"),
     ],
 )
-def test_wrong_usps_files_are_refused(
-    tmp_path: Path, sizes: dict[str, int], top: float, message: str
-) -> None:
+def test_wrong_usps_files_are_refused(tmp_path: Path, sizes: dict[str, int], top: float, message: str) -> None:
     write_usps(tmp_path / "usps.h5", sizes, top=top)
     with pytest.raises(DataError, match=message):
         load_domain("usps", "test", data=tmp_path)

@@ -76,9 +76,7 @@ def test_distance_of_known_features() -> None:
     table = feature_distances(Features(), domain([10, 20]), domain([40, 50]), device="cpu")
     assert table.loc[0, "distance"] == pytest.approx(30 / 5, rel=1e-5)
     constant = feature_distances(Features(), domain([10, 10]), domain([20, 20]), device="cpu")
-    assert (
-        constant.loc[0, "distance"] > 1e3
-    )  # nothing varies: the means differ by far more than an image does
+    assert constant.loc[0, "distance"] > 1e3  # nothing varies: the means differ by far more than an image does
 
 
 def test_hooks_are_gone_and_the_mode_is_kept(network: Make, blobs: Blobs) -> None:

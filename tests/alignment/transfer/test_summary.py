@@ -90,9 +90,7 @@ def test_ranks_over_transfers(table: pd.DataFrame) -> None:
     assert (ranks["transfers"] == 2).all()  # mnist to mnist is no transfer
     assert (rank_variants(table, include_same=True)["transfers"] == 3).all()
     assert ranks.groupby("model")["mean_rank"].sum().to_numpy() == pytest.approx([6, 6])
-    means = (
-        summarise_seeds(table[table["target"] != "mnist"]).groupby(["model", "layer_variant"])["mean"].mean()
-    )
+    means = summarise_seeds(table[table["target"] != "mnist"]).groupby(["model", "layer_variant"])["mean"].mean()
     for row in ranks.itertuples():
         assert row.mean_accuracy == pytest.approx(means[(row.model, row.layer_variant)])
 

@@ -82,9 +82,7 @@ def test_the_best_validation_epoch_is_restored(network: Make, blobs: Blobs) -> N
     domain = blobs()
     result = train(network(), domain, epochs=10, patience=10, batch_size=16, learning_rate=0.03, device="cpu")
     history = result.history
-    order = history.sort_values(
-        ["validation_accuracy", "validation_loss"], ascending=[False, True], kind="stable"
-    )
+    order = history.sort_values(["validation_accuracy", "validation_loss"], ascending=[False, True], kind="stable")
     assert result.best_epoch == order["epoch"].iloc[0]
     _, held = stratified_split(domain.labels, 0.1, 0)
     again = evaluate(result.model, domain.take(held), device="cpu")
@@ -127,9 +125,7 @@ def test_no_step_is_too_small_for_batch_statistics(network: Make, blobs: Blobs) 
 # --- checkpoints ----------------------------------------------------------------------------------
 
 
-def test_an_interrupted_training_ends_with_the_same_numbers(
-    network: Make, blobs: Blobs, tmp_path: Path
-) -> None:
+def test_an_interrupted_training_ends_with_the_same_numbers(network: Make, blobs: Blobs, tmp_path: Path) -> None:
     options = {"patience": 20, "seed": 3, **FAST}
     whole = train(network(dropout=0.3, normalise=True), blobs(), epochs=6, **options)
 
@@ -330,9 +326,7 @@ class TooLarge(Method):
 
 
 @pytest.mark.parametrize("message", [None, "[enforce fail] DefaultCPUAllocator: can't allocate memory"])
-def test_out_of_memory_halves_the_batch_and_keeps_the_step(
-    network: Make, blobs: Blobs, message: str | None
-) -> None:
+def test_out_of_memory_halves_the_batch_and_keeps_the_step(network: Make, blobs: Blobs, message: str | None) -> None:
     small = train(network(), blobs(), epochs=3, method=TooLarge(5, message), **FAST)
     whole = train(network(), blobs(), epochs=3, **FAST)
     assert small.micro_batch == 4 and "parts of 4" in small.notes[0]
@@ -363,9 +357,7 @@ def test_memory_too_small_for_anything_and_other_errors(network: Make, blobs: Bl
         ({"method": "adversarial"}, "give target="),
     ],
 )
-def test_wrong_parameters_are_refused(
-    network: Make, blobs: Blobs, options: dict[str, object], message: str
-) -> None:
+def test_wrong_parameters_are_refused(network: Make, blobs: Blobs, options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         train(network(), blobs(), **{"device": "cpu", **options})  # type: ignore[arg-type]
 
