@@ -77,13 +77,17 @@ def provenance_section(data: ReportData) -> Section:
     if stages:
         columns = [
             Column("stage", "stage"),
+            Column("results", "results"),
             Column("key", "key in the store"),
             Column("version", "version"),
             Column("device", "device"),
             Column("seed", "seed"),
             Column("seconds", "seconds", 1),
         ]
-        caption = f"Stages of this result (n = {len(stages)}); a key digests a stage's parameters and inputs."
+        caption = (
+            f"Stages of this report (n = {len(stages)}), seconds summed over results. A key digests a stage's "
+            "parameters and inputs; provenance.json holds every one."
+        )
         blocks.append(table_block(pd.DataFrame(stages), columns, caption))
     else:
         blocks.append(Prose("No provenance was handed over.", absent=True))
@@ -96,7 +100,7 @@ def provenance_section(data: ReportData) -> Section:
 
 
 def _stage(entry: Mapping[str, Any]) -> dict[str, Any]:
-    row = {name: entry.get(name) for name in ("stage", "key", "version", "device", "seed", "seconds")}
+    row = {name: entry.get(name) for name in ("stage", "results", "key", "version", "device", "seed", "seconds")}
     row["key"] = str(row["key"])[:12] if row["key"] else None
     row["seed"] = None if row["seed"] is None else str(row["seed"])
     return row

@@ -44,7 +44,7 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
         simulated=simulated,
         origin=(SIMULATED_ORIGIN if simulated else ALLEN_ORIGIN) if aligned else "",
         study_yaml=yaml.safe_dump(study, sort_keys=False, allow_unicode=True, width=100),
-        command=f"nalign run {study['name']}.yaml",
+        command="nalign run study.yaml",
         transfer=transfer,
         examples=_examples(inputs, study),
         provenance=_provenance(inputs),
@@ -66,7 +66,7 @@ def _alignment(inputs: Inputs, study: Mapping[str, Any]) -> dict[str, Any]:
         "paired": pd.concat(paired, ignore_index=True) if paired else None,
         "cells": _cells(responses, inputs[f"representations:{kinds[0]}"]),
         "cell_scores": cell_scores,
-        "sessions": population["quality"],
+        "sessions": _sessions(population["quality"]),
         "embedding": population.get("embedding"),
         "notes": _notes(responses, population["quality"]),
     }
@@ -86,6 +86,14 @@ def _cells(responses: xr.Dataset, representations: xr.Dataset) -> pd.DataFrame:
     table["time_to_peak"] = responses["time_to_peak"].values[rows, best]
     table["degenerate"] = representations["degenerate"].values
     return table
+
+
+def _sessions(quality: pd.DataFrame) -> pd.DataFrame:
+    """Return the counts of each session that a reader looks for; columns of zeros say nothing and stay out."""
+    names = ["experiment_id", "area", "genotype", "depth_um", "cells", "reliable_cells", "responsive_cells"]
+    names += ["median_reliability", "missing_trials"]
+    told = ("dropped_nan", "dropped_constant", "moving_trials", "without_reliability")
+    return quality[[*names, *(name for name in told if quality[name].any())]]
 
 
 def _notes(responses: xr.Dataset, quality: pd.DataFrame) -> list[str]:
@@ -226,20 +234,23 @@ def _domains(inputs: Inputs, shown: int = 8) -> list[Any]:
 
 
 def _provenance(inputs: Inputs) -> list[dict[str, Any]]:
-    """Return one row a stage: how many results, how long they took, and on what."""
-    rows = []
+    """Return one row a stage: how many results, how long they took together, and on what."""
+    rows: dict[str, dict[str, Any]] = {}
     for name in inputs.names():
         told = inputs.provenance(name)
-        rows.append(
+        row = rows.setdefault(
+            told["stage"],
             {
                 "stage": told["stage"],
-                "key": inputs.key(name),
                 "version": told["stage_version"],
-                "label": told["label"],
-                "seconds": told["seconds"],
+                "results": 0,
+                "seconds": 0.0,
                 "device": told.get("device", "cpu"),
                 "packages": told["packages"],
                 "neural_alignment": told["neural_alignment"],
-            }
+            },
         )
-    return rows
+        row["results"] += 1
+        row["key"] = inputs.key(name) if row["results"] == 1 else None
+        row["seconds"] = round(row["seconds"] + told["seconds"], 1)
+    return list(rows.values())

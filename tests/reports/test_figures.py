@@ -185,7 +185,7 @@ def test_many_transfers_are_spread_over_figures(build_report: Callable[..., Repo
     many = pd.concat([table.assign(target=f"t{number}") for number in range(16)])
     made = transfer_accuracy(build_report(transfer=many))
     shown = {text for drawing in made for text in texts(drawing.figure)}
-    assert len(made) == 2 and {f"digits → t{number}" for number in range(16)} <= shown
+    assert len(made) == 2 and {f"digits →\nt{number}" for number in range(16)} <= shown
 
 
 def test_transfer_draws_every_run_its_mean_and_chance(report_data: ReportData) -> None:
