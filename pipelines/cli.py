@@ -8,9 +8,8 @@ import tempfile
 import traceback
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +28,9 @@ app = typer.Typer(
 )
 app.add_typer(store.app, name="cache")
 app.add_typer(observatory.app, name="observatory")
+
+# Typer carries a copy of click of its own in some versions: its base error, whichever it is.
+ClickError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 CacheOption = Annotated[
     Path | None,
@@ -169,11 +171,10 @@ def main(arguments: list[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except NeuralAlignmentError as error:
         return _say(errors, str(error), error.exit_code)
-    except click.exceptions.Abort:
+    except typer.Abort:
         return _interrupted(errors)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+    except ClickError as error:
+        return _usage(error)
     except KeyboardInterrupt:
         return _interrupted(errors)
     except BrokenPipeError:
@@ -196,6 +197,11 @@ def _say(errors: Console, message: str, code: int) -> int:
     errors.print("[bold red]error:[/] ", end="")
     errors.print(message, markup=False, soft_wrap=True)
     return code
+
+
+def _usage(error: Any) -> int:
+    error.show()
+    return int(error.exit_code)
 
 
 def _interrupted(errors: Console) -> int:

@@ -138,5 +138,7 @@ def alignment_beside_published(data: ReportData, metric: str = "rmse_mean") -> p
         ours = group_scores(data, str(group_by), metric).rename(
             columns={"baseline": "ours_baseline", "variant": "ours_neurn"}
         )
+        # The papers write a Cre line's only genotype without its number: Vip is our Vip-1.
+        ours = ours.rename(index={f"{name}-1": name for name in rows["group"]})
         parts.append(rows.join(ours.reindex(columns=["ours_baseline", "ours_neurn", "n_cells"]), on="group"))
     return pd.concat(parts, ignore_index=True)
