@@ -40,6 +40,7 @@ __all__ = ["Observatory", "Session"]
 TraceKind = Literal["dff", "corrected_fluorescence"]
 Records = list[dict[str, Any]]
 Paths = list[Path]
+Ids = list[int]
 Names = str | Sequence[str] | None
 
 # Columns of the API's cell metrics (ApiCamCellMetric) that concern natural scenes.
@@ -225,8 +226,18 @@ class Observatory:
         if experiments is None:
             experiments = self.list()
         ids = experiments["experiment_id"] if isinstance(experiments, pd.DataFrame) else experiments
-        numbers = [self._known(number) for number in ids]
+        numbers = self.check_ids(ids)
         return fetch_experiments(self.folder, self.uri, numbers, workers=workers, progress=progress)
+
+    def check_ids(self, ids: Iterable[int]) -> Ids:
+        """Return experiment ids, each once, if the catalogue holds them all.
+
+        Raises
+        ------
+        InputError
+            For one that it does not hold.
+        """
+        return [*dict.fromkeys(self._known(number) for number in ids)]
 
     def _known(self, experiment_id: Any) -> int:
         """Return an experiment's id if the catalogue holds it."""

@@ -220,6 +220,7 @@ def select_cells(
     min_reliability: float | None = None,
     *,
     embedding: Embedding = "umap",
+    plan: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """Keep the reliable and typical cells of each class that `plan_selection` decides on.
 
@@ -229,6 +230,8 @@ def select_cells(
         Representations or responses, with the coordinate ``neuron_class``.
     per_class, clusters, seed, min_reliability, embedding
         See `plan_selection`.
+    plan : xarray.Dataset, optional
+        What `plan_selection` decided for `ds`, where that is at hand; the other parameters then count for nothing.
 
     Returns
     -------
@@ -246,7 +249,10 @@ def select_cells(
     >>> select_cells(ds, per_class=5, clusters=2, embedding="pca").sizes["cell"]
     10
     """
-    plan = plan_selection(ds, per_class, clusters, seed, min_reliability, embedding=embedding)
+    if plan is None:
+        plan = plan_selection(ds, per_class, clusters, seed, min_reliability, embedding=embedding)
+    elif plan.sizes.get("cell") != ds.sizes["cell"]:
+        raise fail("plan", "select_cells", f"made for the same {ds.sizes['cell']} cells", dict(plan.sizes))
     kept = np.flatnonzero(plan["selected"].values)
     layout = plan["embedding"].values[kept]
     chosen = ds.isel(cell=kept).assign_coords(

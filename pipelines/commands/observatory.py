@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from neural_alignment import InputError
+from neural_alignment import DataError, InputError
 
 __all__ = ["app"]
 
@@ -58,7 +58,8 @@ def list_experiments(
     """List experiments, one row each, with counts by group."""
     from alignment.brain.observatory import Observatory
 
-    listed = Observatory(_folder(folder), uri=uri).list(
+    source = Observatory(_folder(folder), uri=uri)
+    listed = source.list(
         area=area, cre_line=cre_line, genotype=genotype, depth_um=depth, neuron_class=neuron_class,
         session_type=session, include_failed=include_failed,
     )  # fmt: skip
@@ -67,7 +68,72 @@ def list_experiments(
     elif form is Form.csv:
         typer.echo(listed.to_csv(index=False), nl=False)
     else:
-        _print_table(listed)
+        here = sum(source.path(number) is not None for number in listed["experiment_id"])
+        _print_table(listed, here)
+
+
+@app.command()
+def fetch(
+    folder: FolderOption = None,
+    area: AreaOption = None,
+    cre_line: CreOption = None,
+    genotype: GenotypeOption = None,
+    depth: DepthOption = None,
+    neuron_class: ClassOption = None,
+    session: SessionOption = "three_session_B",
+    include_failed: FailedOption = False,
+    experiment: Annotated[
+        list[int] | None, typer.Option("--experiment", help="These experiments, not a filter; may be repeated.")
+    ] = None,
+    uri: UriOption = None,
+    cells: Annotated[bool, typer.Option("--cells", help="Also the API's metrics of all cells.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch the catalogue again.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Files at once.")] = 3,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="The catalogue alone: say what is missing and what it needs, and stop.")
+    ] = False,
+) -> None:
+    """Fetch the catalogue and the NWB files of experiments; goes on where an interrupted fetch stopped."""
+    from alignment.brain.download import fetch_experiments, fetch_manifests
+    from alignment.brain.observatory import Observatory
+    from pipelines.commands._fetching import Arrivals, preflight
+
+    filters = {
+        "area": area, "cre_line": cre_line, "genotype": genotype, "depth_um": depth, "neuron_class": neuron_class,
+    }  # fmt: skip
+    if experiment and any(value is not None for value in filters.values()):
+        raise InputError(
+            "The options --experiment and the filters (--area, --cre-line, ...) exclude each other. Name experiments, "
+            "or filter."
+        )
+    target = _folder(folder)
+    with _progress() as progress:
+        bar = progress.add_task("catalogue", total=None)
+        fetch_manifests(
+            target, uri, cells=cells, refresh=refresh,
+            progress=lambda done, total, text: progress.update(bar, completed=done, total=total),
+        )  # fmt: skip
+    source = Observatory(target, uri=uri)
+    if experiment:
+        ids = source.check_ids(experiment)
+    else:
+        listed = source.list(**filters, session_type=session, include_failed=include_failed)
+        ids = [int(number) for number in listed["experiment_id"]]
+    console = Console(highlight=False, soft_wrap=True)
+    plan = preflight(target, ids)
+    console.print(plan.text, markup=False)
+    if dry_run:
+        return
+    plan.refuse_or_ask(yes)
+    arrivals = Arrivals(plan)
+    try:
+        with arrivals:
+            fetch_experiments(target, uri, ids, workers=workers, progress=arrivals.tell)
+    except DataError:
+        console.print(arrivals.summary(), markup=False)
+        raise
+    console.print(arrivals.summary(), markup=False)
 
 
 @app.command()
@@ -109,9 +175,7 @@ def _progress() -> Progress:
     )
 
 
-def _print_table(listed: Any) -> None:
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False)
+def _print_table(listed: Any, here: int) -> None:
     columns = (
         "experiment_id",
         "area",
@@ -122,13 +186,17 @@ def _print_table(listed: Any) -> None:
         "neuron_class",
         "donor_id",
     )
+    table = Table(box=None, pad_edge=False)
     for name in columns:
         table.add_column(name, no_wrap=True)
     for row in listed[list(columns)].itertuples(index=False):
         table.add_row(*(str(value) for value in row))
-    console.print(table)
-    for name in ("area", "cre_line", "genotype", "neuron_class"):
+    # Wide enough for every column: a table cut at a terminal's width is of no use to grep.
+    console = Console(highlight=False, width=max(160, Console().width), soft_wrap=True)
+    console.print(table, soft_wrap=False)
+    for name in ("area", "cre_line", "genotype", "cortical_layer", "neuron_class"):
         counts = listed[name].value_counts().sort_index()
         text = ", ".join(f"{group} {count}" for group, count in counts.items())
         console.print(f"{name} ({len(counts)}): {text}", markup=False)
-    console.print(f"{len(listed)} experiments")
+    noun = "experiment" if len(listed) == 1 else "experiments"
+    console.print(f"{len(listed)} {noun}, {here} with their NWB file in the folder", markup=False)

@@ -57,7 +57,7 @@ def scenes(inputs: Inputs, params: Mapping[str, Any], context: Context) -> xr.Da
 
 def population(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Join sessions along cells, drop the unreliable if asked, select the most central if asked."""
-    from alignment.brain import join_sessions, select_cells
+    from alignment.brain import join_sessions, plan_selection, select_cells
 
     parts = []
     names = inputs.names()
@@ -75,9 +75,11 @@ def population(inputs: Inputs, params: Mapping[str, Any], context: Context) -> d
                 "Lower responses.min_reliability in the study."
             )
         data = data.isel(cell=np.flatnonzero(keep))
-    if params["select"]:
-        data = select_cells(data, per_class=params["per_class"], clusters=params["clusters"], seed=params["seed"])
-    return {"responses": data, "quality": quality}
+    if not params["select"]:
+        return {"responses": data, "quality": quality}
+    plan = plan_selection(data, per_class=params["per_class"], clusters=params["clusters"], seed=params["seed"])
+    chosen = select_cells(data, plan=plan).assign_attrs(selection_note=_selection_note(plan))
+    return {"responses": chosen, "quality": quality, "embedding": _embedding(plan)}
 
 
 def representations(inputs: Inputs, params: Mapping[str, Any], context: Context) -> xr.Dataset:
@@ -88,6 +90,31 @@ def representations(inputs: Inputs, params: Mapping[str, Any], context: Context)
     height, width = params["grid"]
     images = inputs["scenes"][f"scenes_{height}x{width}"].values
     return represent(inputs["population"]["responses"], images, kind=params["kind"], grid=(height, width))
+
+
+def _embedding(plan: xr.Dataset) -> pd.DataFrame:
+    """Return one row for each cell that selection could choose from: its place, its group and whether it was kept."""
+    layout = plan["embedding"].values
+    table = pd.DataFrame(
+        {
+            "x": layout[:, 0],
+            "y": layout[:, 1],
+            **{name: plan[name].values for name in ("area", "genotype", "neuron_class", "cluster")},
+            "kept": plan["selected"].values,
+        }
+    )
+    return table[np.isfinite(layout).all(axis=1)].reset_index(drop=True)
+
+
+def _selection_note(plan: xr.Dataset) -> str:
+    """Say how many cells of each class were kept, and where there were fewer than the study asks for."""
+    wanted = plan.attrs["per_class"]
+    said = []
+    for name in ("excitatory", "inhibitory"):
+        kept, held = plan.attrs[f"kept_{name}"], plan.attrs[f"available_{name}"]
+        short = f", fewer than the {wanted:,} asked for" if plan.attrs[f"short_{name}"] else ""
+        said.append(f"{kept:,} of {held:,} {name} cells{short}")
+    return f"The most central cells of each cluster were kept: {'; '.join(said)}."
 
 
 def _session(inputs: Inputs, params: Mapping[str, Any], context: Context) -> Any:
