@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from alignment._validation import check_name
-from neural_alignment import InputError, closest
+from neural_alignment import DataError, InputError, closest
 from pipelines.config import Study
 
 __all__ = ["STUDIES", "load_study", "study_yaml"]
@@ -38,6 +38,8 @@ def load_study(source: str | Path, *, data: str | Path | None = None) -> Study:
     ------
     InputError
         The file is not there, is not YAML, or something in it is not allowed; the message names each place.
+    DataError
+        The file cannot be read.
     """
     path = _find(source)
     raw = _parse(path)
@@ -72,6 +74,10 @@ def _parse(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{path} is not a text file in UTF-8. A study is YAML text; see {STUDIES}.") from None
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}. Mend its permissions, or copy it elsewhere."
+        ) from None
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -137,9 +143,12 @@ def _check_names(path: Path, study: Study) -> None:
         for variant in study.layer_variants:
             check_name(variant, "layer variant", LAYER_VARIANTS)
         known = list_models()
-        for model in study.models:
-            if ":" not in model.name:
-                check_name(model.name, "model", known, "'nalign architectures --list'")
+        names = [model.name for model in study.models]
+        if study.architectures is not None and isinstance(study.architectures.models, list):
+            names += study.architectures.models
+        for name in names:
+            if ":" not in name:
+                check_name(name, "model", known, "'nalign architectures --list'")
         if study.transfer is not None:
             from alignment.transfer.domains import check_domain
 
