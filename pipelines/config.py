@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "ActivationsConfig",
+    "ArchitecturesConfig",
     "ComputeConfig",
     "ModelConfig",
     "ObservatoryConfig",
@@ -105,6 +106,24 @@ class ActivationsConfig(_Part):
     batch_size: int = Field(32, ge=1)
 
 
+class ArchitecturesConfig(_Part):
+    """Which networks are compared by their sequences of layers, and how."""
+
+    models: Literal["study", "papers"] | Annotated[list[str], Field(min_length=2)] = Field(
+        "study", description="this study's, the papers' 44, or names"
+    )
+    level: Literal["papers", "types", "detailed"] = Field("papers", description="the alphabet of layers")
+    match: int = 1
+    mismatch: int = -2
+    gap: int = Field(-2, le=0)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> ArchitecturesConfig:
+        if isinstance(self.models, list) and len(set(self.models)) < len(self.models):
+            raise ValueError(f"'models' lists a name twice: {self.models}")
+        return self
+
+
 class SimilarityConfig(_Part):
     """How representations are compared, and for which groups of cells."""
 
@@ -158,6 +177,7 @@ class Study(_Part):
     layer_variants: list[str] = Field(["baseline", "neurn"], min_length=1)
     activations: ActivationsConfig = ActivationsConfig()
     similarity: SimilarityConfig = SimilarityConfig()
+    architectures: ArchitecturesConfig | None = None
     transfer: TransferConfig | None = None
     compute: ComputeConfig = ComputeConfig()
 
@@ -171,6 +191,8 @@ class Study(_Part):
             raise ValueError("a study needs 'observatory' (alignment), 'transfer' (domains) or both")
         if self.transfer is None and any(model.weights == "trained" for model in self.models):
             raise ValueError("weights: trained needs a 'transfer' section to train them in")
+        if self.architectures is not None and self.architectures.models == "study" and len(keys) < 2:
+            raise ValueError("'architectures' compares networks, and this study has one; name others in its 'models'")
         for what, listed in (("layer_variants", self.layer_variants), ("models", keys)):
             if len(set(listed)) < len(listed):
                 raise ValueError(f"'{what}' lists a name twice: {listed}")

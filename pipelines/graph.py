@@ -65,6 +65,7 @@ STAGES: dict[str, Stage] = {
         Stage("domain", 1, f"{_NETWORKS}:domain", "image domains", weight=90),
         Stage("train", 1, f"{_NETWORKS}:train", "train networks", weight=80),
         Stage("evaluate", 1, f"{_NETWORKS}:evaluate", "evaluate on targets", weight=30),
+        Stage("architectures", 1, "pipelines.stages.architectures:architectures", "compare architectures", weight=45),
         Stage("activations", 1, f"{_NETWORKS}:activations", "layer activations", weight=50),
         Stage("similarity", 1, f"{_COMPARISON}:similarity", "compare brain and network", weight=40),
         Stage("paired", 1, f"{_COMPARISON}:paired", "with against without NeuRN", weight=35),

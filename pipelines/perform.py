@@ -17,7 +17,7 @@ from cache import Store
 from neural_alignment import NeuralAlignmentError, __version__
 from pipelines.graph import STAGES, TaskSpec
 
-__all__ = ["Context", "Inputs", "Outcome", "Site", "perform"]
+__all__ = ["Context", "Inputs", "Outcome", "Site", "complete", "perform"]
 
 PACKAGES = (
     "allensdk", "dask", "h5py", "matplotlib", "numpy", "pandas", "scikit-learn", "scipy", "statsmodels", "timm",
@@ -117,7 +117,7 @@ def perform(spec: TaskSpec, site: Site, *needed: Outcome, tell: Callable[..., No
     if failed is not None:
         return Outcome(spec.stage, spec.key, spec.label, "skipped", message=f"needs {failed.label}")
     try:
-        return _perform(spec, site, tell or _silent)
+        return complete(spec, site, tell)
     except NeuralAlignmentError as error:
         return Outcome(spec.stage, spec.key, spec.label, "failed", message=str(error))
     except Exception as error:
@@ -125,8 +125,9 @@ def perform(spec: TaskSpec, site: Site, *needed: Outcome, tell: Callable[..., No
         return Outcome(spec.stage, spec.key, spec.label, "failed", message=message, trace=traceback.format_exc())
 
 
-def _perform(spec: TaskSpec, site: Site, tell: Callable[..., None]) -> Outcome:
-    store, stage = Store(site.store), STAGES[spec.stage]
+def complete(spec: TaskSpec, site: Site, tell: Callable[..., None] | None = None) -> Outcome:
+    """Do one task as :func:`perform` does, but raise its error: for commands that do just one."""
+    store, stage, tell = Store(site.store), STAGES[spec.stage], tell or _silent
     if store.has(spec.stage, spec.key):
         return Outcome(spec.stage, spec.key, spec.label, "hit")
     tell("wait", spec)

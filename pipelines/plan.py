@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from pipelines.graph import Task, in_order
 if TYPE_CHECKING:
     from alignment.brain.observatory import Observatory
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Plan", "architectures_task", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def make_plan(study: Study, store: Store) -> Plan:
         The study asks for data that are not where it says, or its filters leave no experiment.
     """
     networks = _Networks(study, store)
-    transfer = networks.transfer()
+    transfer = {**networks.transfer(), **_architectures(study, store)}
     if study.observatory is None:
         report = _report(study, transfer, None)
         return Plan([report], True, report)
@@ -61,6 +62,62 @@ def make_plan(study: Study, store: Store) -> Plan:
     alignment = _Alignment(study, observatory, networks).tasks()
     report = _report(study, transfer, alignment)
     return Plan([report], True, report)
+
+
+def architectures_task(
+    models: Sequence[Mapping[str, Any]],
+    store: Store,
+    *,
+    level: str = "papers",
+    scoring: Mapping[str, int] | None = None,
+    symbols: Mapping[str, Any] | None = None,
+) -> Task:
+    """Return the task that aligns networks' layer sequences.
+
+    Parameters
+    ----------
+    models : sequence of mapping
+        ``label`` and ``name``; where they are not the network's own, ``image_size`` and ``width``.
+    store : Store
+        Digests the source of the user's own networks, so that an edited one is traced again.
+    level : str
+        The alphabet.
+    scoring, symbols : mapping, optional
+        Arguments of ``similarity_matrix`` and of ``write_symbols`` other than the defaults.
+    """
+    listed = [{**model, **_own_source(str(model["name"]), store)} for model in models]
+    params = {"models": listed, "level": level, "scoring": dict(scoring or {}), "symbols": dict(symbols or {})}
+    return Task("architectures", params, {}, f"{len(listed)} networks, {level}")
+
+
+def _own_source(name: str, store: Store) -> dict[str, str]:
+    module, colon, _ = name.partition(":")
+    if not colon or module in ("timm", "torchvision"):
+        return {}
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # told, with what to do, when it is traced
+        return {}
+    if found is None or not found.origin or not Path(found.origin).is_file():
+        return {}
+    return {"content": store.digest_file(found.origin)}
+
+
+def _architectures(study: Study, store: Store) -> dict[str, Task]:
+    config = study.architectures
+    if config is None:
+        return {}
+    models: list[dict[str, Any]]
+    if config.models == "study":
+        models = [{"label": model.key, **_network(model)} for model in study.models]
+    elif config.models == "papers":
+        from alignment.models import list_models
+
+        models = [{"label": name, "name": name} for name in list_models(papers_only=True)]
+    else:
+        models = [{"label": name, "name": name} for name in config.models]
+    scoring = {"match": config.match, "mismatch": config.mismatch, "gap": config.gap}
+    return {"architectures": architectures_task(models, store, level=config.level, scoring=scoring)}
 
 
 @dataclass(frozen=True)

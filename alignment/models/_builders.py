@@ -136,7 +136,7 @@ def _torchvision(record: Entry, target: str, num_classes: int) -> nn.Module:
 def _function(record: Entry, module: str, function: str, num_classes: int, image_size: int, width: float) -> nn.Module:
     try:
         build = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise InputError(
             f"The model {record.source!r} cannot be found: {error}. Write 'module.path:function' of a "
             "module that "

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ENTRIES", "PAPERS", "Entry"]
+from alignment._validation import check_name
+
+__all__ = ["ENTRIES", "PAPERS", "Entry", "entry", "list_models"]
 
 
 @dataclass(frozen=True)
@@ -163,5 +165,48 @@ _OTHERS = (
     ),
 )
 
-PAPERS = tuple(entry.name for entry in _PAPERS)
-ENTRIES = {entry.name: entry for entry in (*_PAPERS, *_OTHERS)}
+PAPERS = tuple(record.name for record in _PAPERS)
+ENTRIES = {record.name: record for record in (*_PAPERS, *_OTHERS)}
+
+
+def list_models(papers_only: bool = False) -> list[str]:
+    """Names that :func:`create_model` knows without a prefix.
+
+    Parameters
+    ----------
+    papers_only : bool
+        Only the 44 networks of the papers, in the papers' order.
+
+    Examples
+    --------
+    >>> len(list_models(papers_only=True))
+    44
+    >>> "small_cnn" in list_models()
+    True
+    """
+    return list(PAPERS if papers_only else ENTRIES)
+
+
+def entry(name: str) -> Entry:
+    """Return the zoo's record of a network.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`list_models` in any case and with ``-`` or ``_``, or ``timm:NAME``, ``torchvision:NAME``
+        or ``module.path:function``.
+
+    Examples
+    --------
+    >>> entry("wide_resnet").source
+    'timm:wide_resnet50_2'
+    >>> entry("resnet81")
+    Traceback (most recent call last):
+        ...
+    neural_alignment.InputError: Unknown model 'resnet81': ... Did you mean 'resnet18'?
+    """
+    if isinstance(name, str) and ":" in name:
+        return Entry(name, name, minimum_size=1)
+    plain = {known.replace("-", "_").lower(): known for known in ENTRIES}
+    wanted = plain.get(str(name).replace("-", "_").lower(), name)
+    return ENTRIES[check_name(wanted, "model", ENTRIES, "list_models()")]

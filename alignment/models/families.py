@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from alignment._validation import check_choice, check_integer
 from alignment.models.architecture import similarity_matrix
-from alignment.models.symbols import Trace, write_symbols
 from neural_alignment import InputError
+
+if TYPE_CHECKING:
+    from alignment.models.symbols import Trace
 
 __all__ = [
     "BLOCKS",
@@ -146,8 +148,10 @@ def shortlist(similarity: xr.Dataset, k: int = 13) -> pd.DataFrame:
         A row a network: ``model``, ``medoid`` (who stands for it), ``chosen``, ``distance`` (to its
         medoid), and ``reason``.
 
-    Notes ----- Partitioning around medoids (Kaufman and Rousseeuw 1990): greedy start, then the best
-    exchange of a medoid with another network as long as one lowers the sum of distances.
+    Notes
+    -----
+    Partitioning around medoids (Kaufman and Rousseeuw 1990): greedy start, then the best exchange of a medoid
+    with another network as long as one lowers the sum of distances.
     """
     names, distance = _names(similarity), _distance(similarity)
     k = check_integer(k, "k", "shortlist", low=1, high=len(names))
@@ -209,6 +213,8 @@ def compare_options(traces: Mapping[str, Trace], level: str = "papers") -> pd.Da
         published pair that is here (``vgg16|vgg19``), and ``rms``, the root mean square difference from the
         published. The first row is the default.
     """
+    from alignment.models.symbols import write_symbols  # torch: only for those who have traces
+
     rows = []
     choices = itertools.product((None, "all", "separate", "none"), (True, False), (False, True))
     for activations, normalisations, collapse in choices:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignment._validation import check_integer, check_name, check_number
+from alignment._validation import check_integer, check_number
 from alignment.models import _libraries
 from alignment.models._builders import build_network
-from alignment.models._registry import ENTRIES, PAPERS, Entry
+from alignment.models._registry import Entry, entry, list_models
 from alignment.models.weights import check_finite, load_weights, resolve_weights
 from neural_alignment import InputError
 
@@ -61,49 +61,6 @@ class ImageModel(nn.Module):
     def forward(self, image: Tensor) -> Any:
         """Map images (B, 3, H, W) in [0, 1] to scores (B, num_classes), or whatever the network gives."""
         return self.net((image - self.mean) / self.std)
-
-
-def list_models(papers_only: bool = False) -> list[str]:
-    """Names that :func:`create_model` knows without a prefix.
-
-    Parameters
-    ----------
-    papers_only : bool
-        Only the 44 networks of the papers, in the papers' order.
-
-    Examples
-    --------
-    >>> len(list_models(papers_only=True))
-    44
-    >>> "small_cnn" in list_models()
-    True
-    """
-    return list(PAPERS if papers_only else ENTRIES)
-
-
-def entry(name: str) -> Entry:
-    """Return the zoo's record of a network.
-
-    Parameters
-    ----------
-    name : str
-        One of :func:`list_models` in any case and with ``-`` or ``_``, or ``timm:NAME``, ``torchvision:NAME``
-        or ``module.path:function``.
-
-    Examples
-    --------
-    >>> entry("wide_resnet").source
-    'timm:wide_resnet50_2'
-    >>> entry("resnet81")
-    Traceback (most recent call last):
-        ...
-    neural_alignment.InputError: Unknown model 'resnet81': ... Did you mean 'resnet18'?
-    """
-    if isinstance(name, str) and ":" in name:
-        return Entry(name, name, minimum_size=1)
-    plain = {known.replace("-", "_").lower(): known for known in ENTRIES}
-    wanted = plain.get(str(name).replace("-", "_").lower(), name)
-    return ENTRIES[check_name(wanted, "model", ENTRIES, "list_models()")]
 
 
 def create_model(

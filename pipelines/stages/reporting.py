@@ -47,6 +47,7 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
         command="nalign run study.yaml",
         transfer=transfer,
         examples=_examples(inputs, study),
+        architectures=inputs["architectures"]["similarity"] if "architectures" in inputs else None,
         provenance=_provenance(inputs),
         **parts,
     )
