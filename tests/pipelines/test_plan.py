@@ -1,0 +1,236 @@
+"""From a study to tasks: what is asked for, and on what each key depends."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cache import Store
+from neural_alignment import DataError, InputError
+from pipelines.graph import Task
+from pipelines.plan import Plan, make_plan
+from pipelines.study import load_study
+
+FIRST = 501498760
+
+
+@pytest.fixture
+def plan(tmp_path: Path, write_study: Callable[..., Path]) -> Callable[..., Plan]:
+    """``plan(**changes)``: the tiny study's plan with changes."""
+    store = Store(tmp_path / "store")
+    return lambda **changes: make_plan(load_study(write_study(tmp_path, **changes)), store)
+
+
+def keys(plan: Plan) -> dict[tuple[str, str], str]:
+    """Every task's key by stage and label."""
+    found = {(task.stage, task.label): task.key for task in plan.tasks}
+    assert len(found) == len(plan.tasks)
+    return found
+
+
+def changed(before: Plan, after: Plan) -> set[str]:
+    """The stages of which a key differs."""
+    old, new = keys(before), keys(after)
+    assert old.keys() == new.keys()
+    return {stage for (stage, label), key in old.items() if new[stage, label] != key}
+
+
+NETWORKS = {"domain", "train", "evaluate"}
+READERS = {"similarity", "paired", "report"}  # of anything on either side
+EVERYTHING = {"responses", "population", "representations", "scenes", "activations", *NETWORKS, *READERS}
+
+
+def test_the_tasks_of_a_study(plan: Callable[..., Plan]) -> None:
+    made = plan()
+    assert made.complete and made.report is not None and made.wanted == [made.report]
+    assert Counter(task.stage for task in made.tasks) == {
+        "responses": 2, "scenes": 1, "population": 1, "representations": 1, "domain": 3, "train": 2, "evaluate": 4,
+        "activations": 2, "similarity": 2, "paired": 1, "report": 1,
+    }  # fmt: skip
+
+
+def test_numbers_of_tasks_follow_the_study(plan: Callable[..., Plan], study_values: dict[str, Any]) -> None:
+    models = [{**study_values["models"][0], "label": name} for name in "ab"]
+    made = plan(
+        models=models,
+        layer_variants=["baseline", "neurn", "lrn"],
+        representations={"kinds": ["weighted", "tuning"]},
+        transfer={"seeds": [0, 1, 2]},
+    )
+    counts = Counter(task.stage for task in made.tasks)
+    # Two labels of one architecture are trained once: the label is no part of what training is.
+    assert counts["train"] == 3 * 3 and counts["evaluate"] == 2 * 3 * 3 * 2
+    assert counts["similarity"] == 2 * 3 * 2 and counts["paired"] == 2 * 2 * 2
+    assert counts["representations"] == 2 and counts["responses"] == 2
+
+
+def test_inputs_come_before_their_readers(plan: Callable[..., Plan]) -> None:
+    seen: set[str] = set()
+    for task in plan().tasks:
+        assert {needed.key for needed in task.inputs.values()} <= seen
+        seen.add(task.key)
+
+
+def test_without_a_baseline_nothing_is_paired(plan: Callable[..., Plan]) -> None:
+    assert "paired" not in {task.stage for task in plan(layer_variants=["neurn", "lrn"]).tasks}
+
+
+def test_half_studies(plan: Callable[..., Plan], only_transfer: dict[str, Any], only_brain: dict[str, Any]) -> None:
+    assert {task.stage for task in plan(**only_transfer).tasks} == {*NETWORKS, "report"}
+    assert {task.stage for task in plan(**only_brain).tasks} == EVERYTHING - NETWORKS - {"paired"}
+
+
+def test_the_same_study_has_the_same_keys(plan: Callable[..., Plan]) -> None:
+    assert keys(plan()) == keys(plan())
+
+
+def test_where_the_work_runs_is_in_no_key(plan: Callable[..., Plan]) -> None:
+    compute = {"cluster": "slurm", "workers": 7, "threads": 3, "device": "cuda", "options": {"queue": "long"}}
+    assert keys(plan(compute=compute)) == keys(plan())
+
+
+def test_where_the_data_lie_is_in_no_key(plan, observatory: Path, tmp_path: Path) -> None:
+    shutil.copytree(observatory, tmp_path / "elsewhere")
+    assert keys(plan(observatory={"folder": str(tmp_path / "elsewhere")})) == keys(plan())
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({"title": "Another"}, {"report"}),
+        ({"responses": {"window": [0.0, 0.25]}}, {"responses", "population", "representations", *READERS}),
+        ({"responses": {"min_reliability": -0.5}}, {"population", "representations", *READERS}),
+        ({"responses": {"per_class": 3}}, {"report"}),  # without select it decides nothing but the page
+        ({"representations": {"grid": [9, 9]}}, {"representations", "scenes", "activations", *READERS}),
+        ({"similarity": {"bootstraps": 101}}, {*READERS}),
+        ({"similarity": {"permutations": 100}}, {"paired", "report"}),
+        ({"activations": {"layers": ["net.0"]}}, {"activations", *READERS}),
+        ({"transfer": {"epochs": 2}}, {"train", "evaluate", "activations", *READERS}),
+        ({"transfer": {"test_limit": 40}}, {"domain", "evaluate", "report"}),
+        ({"transfer": {"train_limit": 90}}, {"domain", "train", "evaluate", "activations", *READERS}),
+        ({"seed": 1}, EVERYTHING - {"scenes"}),
+        ({"models": [{"name": "small_cnn", "image_size": 16, "weights": "trained", "width": 2.0}]},
+         {"train", "evaluate", "activations", *READERS}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_change_changes_the_keys_of_what_it_decides(
+    plan: Callable[..., Plan], changes: Any, stages: set[str]
+) -> None:
+    assert changed(plan(), plan(**changes)) == stages
+
+
+def test_a_second_seed_of_training_adds_tasks_and_changes_none(plan: Callable[..., Plan]) -> None:
+    before, after = keys(plan()), keys(plan(transfer={"seeds": [0, 1]}))
+    assert {place for place, key in before.items() if after[place] != key} == {("report", "tiny")}
+    assert len(after) == len(before) + 6
+
+
+def test_the_content_of_a_session_is_in_its_key(plan: Callable[..., Plan], write_observatory, tmp_path: Path) -> None:
+    folder = write_observatory(tmp_path / "observatory")
+    before = plan(observatory={"folder": str(folder)})
+    file = folder / "ophys_experiment_data" / f"{FIRST}.nwb"
+    import h5py
+
+    with h5py.File(file, "r+") as opened:
+        opened["processing/brain_observatory_pipeline/DfOverF/imaging_plane_1/data"][2, 100] += 1
+    after = plan(observatory={"folder": str(folder)})
+    old, new = keys(before), keys(after)
+    assert {label for stage, label in old if stage == "responses" and old[stage, label] != new[stage, label]} == {
+        f"{FIRST} VISp Cux2-3"
+    }
+
+
+def test_the_content_of_weights_is_in_the_key(plan: Callable[..., Plan], tmp_path: Path, only_brain) -> None:
+    file = tmp_path / "net.safetensors"
+    changes = {**only_brain, "models": [{"name": "small_cnn", "image_size": 16, "weights": "net.safetensors"}]}
+    save_file({"w": torch.zeros(3)}, file)
+    first = plan(**changes)
+    file.touch()
+    assert keys(plan(**changes)) == keys(first)
+    save_file({"w": torch.ones(4)}, file)
+    assert changed(first, plan(**changes)) == {"activations", "similarity", "report"}
+    assert {task.where["weights"] for task in first.tasks if task.stage == "activations"} == {str(file)}
+
+
+def test_weights_that_are_not_there_are_told(tmp_path: Path, write_study, nalign, only_brain) -> None:
+    models = [{"name": "small_cnn", "weights": "gone.safetensors"}]
+    path = write_study(tmp_path, **{**only_brain, "models": models})
+    result = nalign("run", path, "--cache", tmp_path / "store", "--out", tmp_path / "runs")
+    assert result.code == 2
+    assert "weights of model 'small_cnn' are not there" in result.message
+    assert str(tmp_path / "gone.safetensors") in result.message and "Mend the path" in result.message
+
+
+def test_no_key_and_no_report_holds_a_path_of_this_machine(plan: Callable[..., Plan], tmp_path: Path) -> None:
+    for task in plan().tasks:
+        assert str(tmp_path.parents[1]) not in repr(task.params)
+
+
+@pytest.mark.parametrize(
+    ("filters", "error", "told"),
+    [
+        ({"area": ["VISpp"]}, InputError, "Did you mean 'VISp'"),
+        ({"area": ["VISam"]}, DataError, "VISam"),
+        ({"depth_um": [600, 700]}, DataError, "600"),
+    ],
+)
+def test_filters_that_leave_nothing_are_told(plan: Callable[..., Plan], filters: Any, error: Any, told: str) -> None:
+    with pytest.raises(error) as caught:
+        plan(observatory=filters)
+    assert told in str(caught.value)
+
+
+def test_filters_choose_sessions(plan: Callable[..., Plan]) -> None:
+    made = plan(observatory={"area": ["VISp"]})
+    assert [task.label for task in made.tasks if task.stage == "responses"] == [f"{FIRST} VISp Cux2-3"]
+
+
+SIMULATED = {"source": "simulated", "folder": ..., "cells": 2, "trials": 2, "sessions": 1}
+
+
+def test_a_simulated_observatory_is_known_once_it_is_written(plan: Callable[..., Plan]) -> None:
+    made = plan(observatory=SIMULATED)
+    assert not made.complete and made.report is None
+    first, *others = made.wanted
+    assert (first.stage, dict(first.params)) == ("observatory", {"cells": 2, "trials": 2, "sessions": 1, "seed": 0})
+    assert {task.stage for task in others} == {"domain", "evaluate"}  # what needs no brain need not wait
+
+
+def test_a_written_simulated_observatory_completes_the_plan(
+    tmp_path: Path, write_study: Callable[..., Path], observatory: Path
+) -> None:
+    store, study = Store(tmp_path / "store"), load_study(write_study(tmp_path, observatory=SIMULATED))
+    task = make_plan(study, store).wanted[0]
+    with store.folder("observatory", task.key, {}) as folder:
+        shutil.copytree(observatory, folder, dirs_exist_ok=True)
+    made = make_plan(study, store)
+    assert made.complete and made.report is not None
+    sessions = [found for found in made.tasks if found.stage == "responses"]
+    assert len(sessions) == 2
+    for session in sessions:  # keyed by how it was made, not by the bytes
+        assert session.inputs["observatory"].key == task.key and "content" not in session.params
+
+
+def test_data_sets_that_are_not_there_are_told(tmp_path: Path, write_study, nalign, only_transfer) -> None:
+    for data, told in ((..., ["mnist", "--data"]), (str(tmp_path / "nothing"), [str(tmp_path / "nothing"), "Give"])):
+        path = write_study(tmp_path, **{**only_transfer, "transfer": {"sources": ["mnist"], "data": data}})
+        result = nalign("run", path, "--cache", tmp_path / "store", "--out", tmp_path / "runs")
+        assert result.code in (1, 2)
+        assert [words for words in told if words not in result.message] == []
+
+
+def test_a_trained_network_is_the_one_of_the_first_source_and_seed(plan: Callable[..., Plan]) -> None:
+    made = plan(transfer={"seeds": [3, 4], "sources": ["digits_m", "digits"]})
+
+    def trained(task: Task) -> Any:
+        return task.inputs["trained"].inputs["domain"].params["name"], task.inputs["trained"].params["seed"]
+
+    assert {trained(task) for task in made.tasks if task.stage == "activations"} == {("digits_m", 3)}
