@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 
 from alignment._validation import check_name
 
+from .data import ReportData
 from .style import GRID, INK, MUTED, PAGE_WIDTH, Drawing, new_figure, style
 
 if TYPE_CHECKING:
@@ -19,18 +20,39 @@ if TYPE_CHECKING:
     from alignment.models.architecture import Alignment
     from alignment.models.families import Clustering
 
-__all__ = ["architecture_map", "architecture_pair"]
+__all__ = ["architecture_heatmap", "architecture_map", "architecture_pair"]
 
 EQUAL, UNEQUAL, GAP = "#dbe9f4", "#f6c9b0", "#f1f3f5"
 PATH, WAY = "#b3261e", "#fff1c9"
+SHORTLIST = 13  # networks that stand for all, as many as the papers took
 _LABELS = {"correlation": "Pearson correlation", "normalised": "score per symbol", "score": "score"}
 _ROW = 34  # columns of an alignment in a line
 _CELLS = 60  # beyond this many rows or columns the matrix is drawn without its numbers
 
 
+def architecture_heatmap(data: ReportData) -> Drawing | None:
+    """Draw the map of a study's networks, or ``None`` where it compared none.
+
+    Parameters
+    ----------
+    data : ReportData
+        Uses ``architectures``. Networks whose rows cannot be correlated keep their order and have no tree.
+    """
+    if data.architectures is None:
+        return None
+    from alignment.models.families import cluster, shortlist
+
+    similarity = data.architectures
+    count = similarity.sizes["model"]
+    if count < 2 or similarity["correlation"].isnull().any():
+        return architecture_map(similarity, None)
+    chosen = shortlist(similarity, SHORTLIST).query("chosen")["model"] if count > SHORTLIST else ()
+    return architecture_map(similarity, cluster(similarity), tuple(chosen))
+
+
 def architecture_map(
     similarity: xr.Dataset,
-    clustering: Clustering,
+    clustering: Clustering | None,
     chosen: Collection[str] = (),
     *,
     variable: str = "correlation",
@@ -41,29 +63,22 @@ def architecture_map(
     ----------
     similarity : xr.Dataset
         Of :func:`~alignment.models.architecture.similarity_matrix`.
-    clustering : Clustering
-        Of :func:`~alignment.models.families.cluster`.
+    clustering : Clustering or None
+        Of :func:`~alignment.models.families.cluster`; without one the networks keep their order.
     chosen : collection of str
         Names to set in bold: the shortlist.
     variable : {"correlation", "normalised", "score"}
         What to show.
     """
-    from scipy.cluster.hierarchy import dendrogram
-
     label = _LABELS[check_name(variable, "variable", _LABELS)]
-    order = list(clustering.order)
+    order = [str(name) for name in similarity["model"].values] if clustering is None else list(clustering.order)
     values = similarity[variable].sel(model=order, other=order).values
     limit = 1.0 if variable == "correlation" else float(np.abs(values).max())
     with style():
         side = float(np.clip(2.4 + 0.105 * len(order), 4.0, PAGE_WIDTH))
         figure = new_figure("Architectural similarity", side, side + 0.9)
         upper, lower = figure.subplots(2, 1, height_ratios=[1, 6])
-        dendrogram(clustering.linkage, ax=upper, no_labels=True, color_threshold=0, above_threshold_color=INK)
-        for lines in upper.collections:
-            lines.set_linewidth(0.7)  # type: ignore[attr-defined]
-        upper.set_ylabel("1 − r")
-        upper.spines["bottom"].set_visible(False)
-        upper.set_xlim(0, 10 * len(order))
+        _tree(upper, clustering)
         shown = lower.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
         small = float(np.clip(260 / len(order), 4.3, 7.0))
         lower.set_xticks(range(len(order)), order, rotation=90, fontsize=small)
@@ -73,14 +88,34 @@ def architecture_map(
             if text.get_text() in chosen:
                 text.set_fontweight("bold")
         figure.colorbar(shown, ax=[upper, lower], shrink=0.5, aspect=30, label=label, pad=0.01)
-    listed = f" In bold: the {len(chosen)} that stand for all." if chosen else ""
-    caption = (
-        f"{label[0].upper()}{label[1:]} of Needleman–Wunsch scores (match {similarity.attrs['match']}, "
-        f"mismatch {similarity.attrs['mismatch']}, gap {similarity.attrs['gap']}) of n = {len(order)} "
-        f"networks' layer sequences; tree by average linkage of 1 − correlation.{listed}"
-    )
     alt = f"Heat map of {len(order)} networks in the order {', '.join(order)}."
+    caption = _map_caption(similarity, label, len(order), clustering is not None, len(chosen))
     return Drawing("architecture-map", figure, caption, alt)
+
+
+def _tree(axes: Axes, clustering: Clustering | None) -> None:
+    if clustering is None:
+        axes.set_axis_off()
+        return
+    from scipy.cluster.hierarchy import dendrogram
+
+    dendrogram(clustering.linkage, ax=axes, no_labels=True, color_threshold=0, above_threshold_color=INK)
+    for lines in axes.collections:
+        lines.set_linewidth(0.7)  # type: ignore[attr-defined]
+    axes.set_ylabel("1 − r")
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xlim(0, 10 * len(clustering.order))
+
+
+def _map_caption(similarity: xr.Dataset, label: str, count: int, tree: bool, chosen: int) -> str:
+    attrs = similarity.attrs
+    ordered = "tree by average linkage of 1 − correlation" if tree else "in the order they were named"
+    return (
+        f"{label[0].upper()}{label[1:]} of Needleman–Wunsch scores (match {attrs['match']}, mismatch "
+        f"{attrs['mismatch']}, gap {attrs['gap']}) of n = {count} networks' layer sequences; {ordered}."
+        + (f" In bold: the {chosen} that stand for all." if chosen else "")
+        + " No neurons enter this figure."
+    )
 
 
 def architecture_pair(names: tuple[str, str], alignment: Alignment) -> Drawing:

@@ -163,7 +163,7 @@ class ReportData:
     examples : Examples, optional
         Samples to look at.
     architectures : xarray.Dataset, optional
-        ``score`` and ``correlation`` (model, model).
+        ``score`` and ``correlation`` (model, other), as ``alignment.models.similarity_matrix`` gives them.
     provenance : sequence of mappings, optional
         One a stage: ``stage``, ``key``, ``version``, ``seconds``, ``device``, ``packages`` (a mapping),
         ``seed`` ...

@@ -1,13 +1,14 @@
 """Every figure of a report in one place, for scripts and notebooks.
 
-Each function takes a :class:`reports.ReportData` (``compare_figure`` a table) and returns a
+Each function takes a :class:`reports.ReportData` (``compare_figure`` a table, ``architecture_map`` and
+``architecture_pair`` a similarity and an alignment) and returns a
 :class:`reports.style.Drawing`, whose ``figure`` is a plain matplotlib figure; ``to_svg`` and ``to_png``
 render it.
 """
 
 from __future__ import annotations
 
-from .figures_architectures import architecture_heatmap
+from .architecture_figures import architecture_heatmap, architecture_map, architecture_pair
 from .figures_compare import compare_figure
 from .figures_examples import density_pairs, domain_images, example_maps
 from .figures_groups import neurn_scatter, rmse_violins
@@ -20,6 +21,8 @@ __all__ = [
     "Drawing",
     "alignment_and_transfer",
     "architecture_heatmap",
+    "architecture_map",
+    "architecture_pair",
     "compare_figure",
     "density_pairs",
     "domain_images",

@@ -7,8 +7,8 @@ from .data import ReportData
 from .figures_transfer import alignment_and_transfer, gain_against_gain
 from .findings import key_findings
 from .sections_alignment import alignment_sections
+from .sections_architectures import architecture_section
 from .sections_data import (
-    architecture_section,
     cells_section,
     citation_section,
     provenance_section,

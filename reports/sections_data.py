@@ -9,12 +9,10 @@ import pandas as pd
 
 from .blocks import Block, Code, Column, Prose, References, Section, figure_block, table_block
 from .data import ReportData
-from .figures_architectures import architecture_heatmap
 from .figures_quality import embedding_and_kept, marginal_quantiles, peak_against_time, reliability_by_area
 from .published import CITATIONS
 
 __all__ = [
-    "architecture_section",
     "cells_section",
     "citation_section",
     "provenance_section",
@@ -62,12 +60,6 @@ def _columns(frame: pd.DataFrame) -> list[Column]:
         fraction = pd.api.types.is_float_dtype(frame[name])
         columns.append(Column(str(name), label, 2 if fraction else None))
     return columns
-
-
-def architecture_section(data: ReportData) -> Section:
-    """Build the section on how alike the networks are built."""
-    block = figure_block(architecture_heatmap(data), "Architectures were not compared in this study.")
-    return Section("architectures", "Architectural likeness of the networks", (block,))
 
 
 def provenance_section(data: ReportData) -> Section:

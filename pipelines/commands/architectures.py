@@ -66,12 +66,12 @@ def architectures(
     if listing:
         console.print(_zoo())
         return
-    from alignment.models._registry import entry
+    from alignment.models import entry
     from cache import Store
     from pipelines.plan import architectures_task
 
-    if any(":" in name for name in (*(models or ()), *(pair or ()))) and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # where a person keeps a network of their own
+    if any(":" in name for name in (*(models or ()), *(pair or ()))) and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # where a person keeps a network of their own
     names = _chosen(models, every, pair)
     scoring = {"match": match, "mismatch": mismatch, "gap": gap}
     symbols = {"activations": activations, "normalisations": norms, "dropout": dropout, "collapse": collapse}
@@ -124,7 +124,7 @@ class _Found:
 
 def _chosen(models: Sequence[str] | None, every: bool, pair: tuple[str, str] | None) -> list[str]:
     """Return the networks to compare by their proper names, each once."""
-    from alignment.models._registry import entry, list_models
+    from alignment.models import entry, list_models
 
     if models and every:
         raise InputError("--models and --all cannot go together. Give one of them.")
@@ -165,7 +165,9 @@ def _result(task: Task, store: Store, console: Console) -> dict[str, Any]:
 
 
 def _zoo() -> Table:
-    from alignment.models._registry import PAPERS, entry, list_models
+    from alignment.models import entry, list_models
+
+    papers = list_models(papers_only=True)
 
     title = "Networks by name. Any other: timm:NAME, torchvision:NAME or module.path:function."
     table = Table(box=None, pad_edge=False, title=title, title_justify="left")
@@ -174,7 +176,7 @@ def _zoo() -> Table:
     for name in list_models():
         record = entry(name)
         source = record.source.removeprefix("alignment.models.networks.")
-        table.add_row(name, "yes" if name in PAPERS else "", source, record.stand_in or "the same")
+        table.add_row(name, "yes" if name in papers else "", source, record.stand_in or "the same")
     return table
 
 
@@ -322,7 +324,7 @@ def _fill(out: Path, found: _Found) -> None:
 
 
 def _drawings(found: _Found) -> list[Drawing]:
-    from reports.architecture_figures import architecture_map, architecture_pair
+    from reports.figures import architecture_map, architecture_pair
 
     drawings = []
     if found.clustering is not None:

@@ -272,10 +272,11 @@ def make_report(seed: int = 0) -> ReportData:
         "examples": make_examples(rng),
         "architectures": xr.Dataset(
             {
-                "score": (("model_a", "model_b"), score),
-                "correlation": (("model_a", "model_b"), np.corrcoef(score)),
+                "score": (("model", "other"), score),
+                "correlation": (("model", "other"), np.corrcoef(score)),
             },
-            coords={"model_a": names, "model_b": names},
+            coords={"model": names, "other": names},
+            attrs={"match": 1, "mismatch": -2, "gap": -2},
         ),
         "provenance": [
             {

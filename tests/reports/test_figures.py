@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from scipy import stats
 
 from reports import Examples, ReportData
-from reports.figures_architectures import architecture_heatmap
+from reports.architecture_figures import architecture_heatmap
 from reports.figures_examples import density_pairs, domain_images, example_maps
 from reports.figures_groups import neurn_scatter, rmse_violins
 from reports.figures_layers import layer_profile
@@ -258,10 +258,11 @@ def test_the_heat_map_orders_alike_networks_together(report_data: ReportData) ->
     kinds = np.arange(12) % 3
     features = 4 * np.eye(3)[kinds] @ rng.normal(size=(3, 30)) + rng.normal(size=(12, 30))
     names = [f"{'abc'[kind]}{k}" for k, kind in enumerate(kinds)]
-    dims = ("model_a", "model_b")
+    dims = ("model", "other")
     made = xr.Dataset(
         {"score": (dims, np.zeros((12, 12))), "correlation": (dims, np.corrcoef(features))},
-        coords={"model_a": names, "model_b": names},
+        coords={"model": names, "other": names},
+        attrs={"match": 1, "mismatch": -2, "gap": -2},
     )
     drawing = architecture_heatmap(dataclasses.replace(report_data, architectures=made))
     assert drawing is not None
@@ -273,7 +274,7 @@ def test_the_heat_map_orders_alike_networks_together(report_data: ReportData) ->
 @pytest.mark.parametrize("n", [1, 2])
 def test_one_or_two_networks_need_no_tree(n: int, report_data: ReportData) -> None:
     assert report_data.architectures is not None
-    few = report_data.architectures.isel(model_a=slice(n), model_b=slice(n))
+    few = report_data.architectures.isel(model=slice(n), other=slice(n))
     assert architecture_heatmap(dataclasses.replace(report_data, architectures=few)) is not None
 
 

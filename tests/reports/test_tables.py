@@ -51,9 +51,9 @@ def test_the_simulated_quantiles_are_not_overwritten(folder: Path, report_data: 
 def test_architectures_are_one_row_a_pair(folder: Path, report_data: ReportData) -> None:
     read = pd.read_csv(folder / "architectures.csv").set_index(["model_a", "model_b"])
     assert report_data.architectures is not None
-    for a in report_data.architectures["model_a"].values:
-        for b in report_data.architectures["model_b"].values:
-            pair = report_data.architectures.sel(model_a=a, model_b=b)
+    for a in report_data.architectures["model"].values:
+        for b in report_data.architectures["other"].values:
+            pair = report_data.architectures.sel(model=a, other=b)
             assert read.loc[(a, b), "score"] == int(pair["score"])
             assert read.loc[(a, b), "correlation"] == pytest.approx(float(pair["correlation"]), abs=1e-7)
 
