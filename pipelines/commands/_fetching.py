@@ -93,8 +93,8 @@ class Arrivals:
     """Shows a fetch: a bar on a terminal, a line for each file in a log; use it in a ``with`` statement."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan, self._start, self._last = plan, time.monotonic(), ""
-        self._bytes = 0
+        self._plan, self._start = plan, time.monotonic()
+        self._files = self._bytes = 0
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Progress(
             TextColumn("{task.fields[files]}"),
@@ -125,21 +125,18 @@ class Arrivals:
         self._bar.update(
             self._task, completed=transfer.bytes_done, total=transfer.bytes_total or None, files=files, size=size
         )
-        ended = transfer.text.endswith((" fetched", " was there"))
-        if not self._console.is_terminal and ended and transfer.text != self._last:
-            self._last = transfer.text
-            self._console.print(f"{transfer.text} ({files}, {size})", markup=False)
+        if transfer.text.endswith(" fetched"):
+            self._files += 1
+            if not self._console.is_terminal:
+                self._console.print(f"{transfer.text} ({files}, {size})", markup=False)
 
     def summary(self) -> str:
         """Say what came and what is there now."""
         now = preflight(self._plan.folder, self._plan.ids)
-        came = self._plan.files - now.files
         spent = timedelta(seconds=round(time.monotonic() - self._start))
+        came = f"Fetched {_files(self._files)} ({_size(self._bytes)}) in {spent}" if self._files else "Nothing fetched"
         there = len(now.ids) - now.files
-        return (
-            f"Fetched {_files(came)} ({_size(self._bytes)}) in {spent}; {there} of {_experiments(len(now.ids))} in "
-            f"{self._plan.folder}"
-        )
+        return f"{came}; {there} of {_experiments(len(now.ids))} in {self._plan.folder}"
 
 
 def _size(count: int) -> str:

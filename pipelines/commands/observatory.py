@@ -99,7 +99,7 @@ def fetch(
     from alignment.brain.observatory import Observatory
     from pipelines.commands._fetching import Arrivals, preflight
 
-    filters = {
+    filters: dict[str, Any] = {
         "area": area, "cre_line": cre_line, "genotype": genotype, "depth_um": depth, "neuron_class": neuron_class,
     }  # fmt: skip
     if experiment and any(value is not None for value in filters.values()):
@@ -110,10 +110,11 @@ def fetch(
     target = _folder(folder)
     with _progress() as progress:
         bar = progress.add_task("catalogue", total=None)
-        fetch_manifests(
-            target, uri, cells=cells, refresh=refresh,
-            progress=lambda done, total, text: progress.update(bar, completed=done, total=total),
-        )  # fmt: skip
+
+        def tell(done: int, total: int, text: str) -> None:
+            progress.update(bar, completed=done, total=total, description=text)
+
+        fetch_manifests(target, uri, cells=cells, refresh=refresh, progress=tell)
     source = Observatory(target, uri=uri)
     if experiment:
         ids = source.check_ids(experiment)
@@ -149,10 +150,11 @@ def simulate(
 
     with _progress() as progress:
         bar = progress.add_task("simulating", total=sessions)
-        simulate_observatory(
-            folder, cells=cells, trials=trials, sessions=sessions, seed=seed,
-            progress=lambda done, total, text="": progress.update(bar, completed=done, total=total),
-        )  # fmt: skip
+
+        def tell(done: int, total: int, text: str = "") -> None:
+            progress.update(bar, completed=done, total=total)
+
+        simulate_observatory(folder, cells=cells, trials=trials, sessions=sessions, seed=seed, progress=tell)
     Console(highlight=False).print(f"{sessions} simulated sessions in {folder}", markup=False, soft_wrap=True)
 
 
@@ -166,12 +168,15 @@ def _folder(folder: Path | None) -> Path:
 
 
 def _progress() -> Progress:
+    console = Console(stderr=True, highlight=False)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeElapsedColumn(),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 
