@@ -20,6 +20,8 @@ from pipelines.commands.architectures import architectures
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130  # 128 and the number of the signal, as shells have it
+
 app = typer.Typer(
     name="nalign",
     help="Compare networks with mouse visual cortex, and ask whether a cortex-inspired layer makes them generalise.",
@@ -170,6 +172,8 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
     try:
         result = app(args=arguments, prog_name="nalign", standalone_mode=False)
+        if result == _INTERRUPTED:  # typer turns Ctrl-C into this code, without a word
+            return _interrupted(errors)
         return result if isinstance(result, int) else 0
     except NeuralAlignmentError as error:
         return _say(errors, str(error), error.exit_code)
@@ -183,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG):
             place = error.filename or "a file"
             return _say(
                 errors,
@@ -207,7 +211,7 @@ def _usage(error: Any) -> int:
 
 
 def _interrupted(errors: Console) -> int:
-    return _say(errors, "Interrupted. What was finished is kept; the same command goes on from there.", 130)
+    return _say(errors, "Interrupted. What was finished is kept; the same command goes on from there.", _INTERRUPTED)
 
 
 def _internal(errors: Console) -> int:

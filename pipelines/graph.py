@@ -58,6 +58,7 @@ STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage("observatory", 1, f"{_BRAIN}:observatory", "simulate an observatory", "folder", weight=100),
+        Stage("resemblance", 1, f"{_BRAIN}:resemblance", "simulation beside real cells", weight=40),
         Stage("responses", 1, f"{_BRAIN}:responses", "trial responses", weight=60),
         Stage("scenes", 1, f"{_BRAIN}:scenes", "natural scenes", weight=70),
         Stage("population", 1, f"{_BRAIN}:population", "population of cells", weight=60),

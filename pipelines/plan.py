@@ -233,6 +233,8 @@ class _Alignment:
         sizes = sorted({model.image_size for model in study.models})
         scenes = self._scenes([list(study.representations.grid), *([size, size] for size in sizes)])
         tasks: dict[str, Task] = {"population": population, "scenes": scenes}
+        if self.observatory.task is not None:
+            tasks["resemblance"] = Task("resemblance", {}, {"observatory": self.observatory.task}, "quantiles")
         for kind in study.representations.kinds:
             params = {"kind": kind, "grid": list(study.representations.grid)}
             inputs = {"population": population, "scenes": scenes}

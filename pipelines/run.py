@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,25 +140,34 @@ def publish(plan: Plan, study: Study, store: Store, folder: Path) -> None:
     """Copy the report out of the store into the run folder, each file by rename, and write the provenance."""
     assert plan.report is not None
     entry = store.path(plan.report.stage, plan.report.key)
-    for source in sorted(entry.rglob("*")):
-        if source.is_file() and source.name != "provenance.json":
-            _copy(source, folder / source.relative_to(entry))
+    with _writing(folder):
+        for source in sorted(entry.rglob("*")):
+            if source.is_file() and source.name != "provenance.json":
+                _copy(source, folder / source.relative_to(entry))
     tasks = [
         {"stage": task.stage, "key": task.key, "label": task.label, **store.provenance(task.stage, task.key)}
         for task in plan.tasks
         if store.has(task.stage, task.key)
     ]
     record = {"study": study.name, "neural_alignment": __version__, "store": str(store.root), "tasks": tasks}
-    _write(folder / "provenance.json", json.dumps(record, indent=1, default=str) + "\n")
+    with _writing(folder):
+        _write(folder / "provenance.json", json.dumps(record, indent=1, default=str) + "\n")
 
 
 def _prepare(folder: Path, study: Study) -> None:
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "study.yaml", study_yaml(study))
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn errors of the disk into one message: where, why, and what to do."""
+    try:
+        yield
     except OSError as error:
         raise DataError(
-            f"The run folder {folder} cannot be written ({error.strerror}). "
+            f"The run folder {folder} cannot be written ({error.strerror or error}). "
             "Choose another with --out, or mend its permissions or the disk's space."
         ) from None
 
@@ -170,7 +181,10 @@ def _raise_failures(outcomes: list[Outcome], folder: Path) -> None:
     skipped = sum(outcome.status == "skipped" for outcome in outcomes)
     traces = [f"{outcome.stage} {outcome.label} {outcome.key}\n{outcome.trace}" for outcome in failed if outcome.trace]
     if traces:
-        _write(log, "\n".join(traces))
+        try:
+            _write(log, "\n".join(traces))
+        except OSError:  # a full disk may be what failed: say that, with or without the log
+            traces = []
     lines = list(dict.fromkeys(f"  - {outcome.stage} {outcome.label}: {outcome.message}" for outcome in failed))
     more = f"\n  ... and {len(lines) - 10} more" if len(lines) > 10 else ""
     raise DataError(
@@ -184,12 +198,22 @@ def _raise_failures(outcomes: list[Outcome], folder: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.copyfile(source, temporary)
-    temporary.replace(target)
+    with _replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def _write(path: Path, text: str) -> None:
+    with _replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a name beside ``path`` that takes its place at the end, and goes where the block fails."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

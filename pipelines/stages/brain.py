@@ -13,7 +13,7 @@ import xarray as xr
 from neural_alignment import DataError
 from pipelines.perform import Context, Inputs
 
-__all__ = ["observatory", "population", "representations", "responses", "scenes"]
+__all__ = ["observatory", "population", "representations", "resemblance", "responses", "scenes"]
 
 
 # Of the test for a response to any scene: p as low as 0.001.
@@ -26,6 +26,14 @@ def observatory(inputs: Inputs, params: Mapping[str, Any], context: Context, fol
 
     del inputs
     simulate_observatory(folder, **params, progress=context.tell)
+
+
+def resemblance(inputs: Inputs, params: Mapping[str, Any], context: Context) -> pd.DataFrame:
+    """Compare the marginal statistics of simulated excitatory cells with those known of real ones."""
+    from alignment.brain.simulated import resemblance as compare
+
+    del params, context
+    return compare(inputs.folder("observatory"))
 
 
 def responses(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:

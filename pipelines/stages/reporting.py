@@ -69,6 +69,7 @@ def _alignment(inputs: Inputs, study: Mapping[str, Any]) -> dict[str, Any]:
         "cell_scores": cell_scores,
         "sessions": _sessions(population["quality"]),
         "embedding": population.get("embedding"),
+        "marginals": _marginals(inputs["resemblance"]) if "resemblance" in inputs else None,
         "notes": _notes(responses, population["quality"]),
     }
 
@@ -87,6 +88,13 @@ def _cells(responses: xr.Dataset, representations: xr.Dataset) -> pd.DataFrame:
     table["time_to_peak"] = responses["time_to_peak"].values[rows, best]
     table["degenerate"] = representations["degenerate"].values
     return table
+
+
+def _marginals(resemblance: pd.DataFrame) -> pd.DataFrame:
+    """Return the statistics that are known of real cells too, named with their units."""
+    units = {"response": "response, %", "deviation": "deviation, %", "robust deviation": "robust deviation, %"}
+    both = resemblance.dropna(subset=["real"])
+    return both.assign(quantity=both["statistic"].replace(units)).drop(columns="statistic")
 
 
 def _sessions(quality: pd.DataFrame) -> pd.DataFrame:
