@@ -301,7 +301,8 @@ def test_filters_count_as_the_flat_list_does(nalign: Nalign, manifests: Path) ->
     flat = pd.read_csv(manifests / "ophys_experiments_flat.csv")
     flat = flat[~flat["container_failed"] & (flat["session_type"] == "three_session_B")]
     for options, wanted in (
-        (["--cre-line", "Cux2", "--area", "VISp"], (flat["cre_line"] == "Cux2-CreERT2") & (flat["targeted_structure"] == "VISp")),
+        (["--cre-line", "Cux2"], flat["cre_line"] == "Cux2-CreERT2"),
+        (["--area", "VISl", "--area", "VISrl"], flat["targeted_structure"].isin(["VISl", "VISrl"])),
         (["--class", "inhibitory"], flat["cre_line"].str.match("Pvalb|Sst|Vip")),
         (["--depth", "300", "400"], flat["imaging_depth"].between(300, 400)),
     ):  # fmt: skip
