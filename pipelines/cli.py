@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import tempfile
 import traceback
@@ -168,8 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
         Without the program's name; ``sys.argv`` by default.
     """
     errors = Console(stderr=True, highlight=False)
-    # AllenSDK still imports pkg_resources; the lock holds the setuptools that has it.
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+    _quiet()
     try:
         result = app(args=arguments, prog_name="nalign", standalone_mode=False)
         if result == _INTERRUPTED:  # typer turns Ctrl-C into this code, without a word
@@ -197,6 +197,20 @@ def main(arguments: list[str] | None = None) -> int:
         return _internal(errors)
     except Exception:
         return _internal(errors)
+
+
+def _quiet() -> None:
+    """Leave out two warnings of others that no user can act on, here and in the processes started from here.
+
+    AllenSDK imports pkg_resources (the lock holds the setuptools that has it), and after Ctrl-C Python's resource
+    tracker counts semaphores that it then frees itself.
+    """
+    about = ("pkg_resources is deprecated", "resource_tracker")
+    for message in about:
+        warnings.filterwarnings("ignore", message=message, category=UserWarning)
+    own = [os.environ["PYTHONWARNINGS"]] if os.environ.get("PYTHONWARNINGS") else []
+    asked = [f"ignore:{message}:UserWarning" for message in about]
+    os.environ["PYTHONWARNINGS"] = ",".join([*own, *(filter_ for filter_ in asked if filter_ not in ",".join(own))])
 
 
 def _say(errors: Console, message: str, code: int) -> int:

@@ -15,8 +15,6 @@ from pipelines.perform import Outcome, Site, perform
 __all__ = ["execute"]
 
 TOPIC = "nalign"
-# AllenSDK still imports pkg_resources; the lock holds the setuptools that has it.
-QUIET = "ignore:pkg_resources is deprecated:UserWarning"
 Listener = Callable[..., None]
 Planner = Callable[[], tuple[list[Task], bool]]
 
@@ -235,4 +233,4 @@ def _environment(threads: int) -> dict[str, str]:
     """
     limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     memory = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
-    return {**limits, **memory, "NUMBA_NUM_THREADS": str(threads), "PYTHONWARNINGS": QUIET}
+    return {**limits, **memory, "NUMBA_NUM_THREADS": str(threads)}
