@@ -494,8 +494,10 @@ def _relabellings(n: int, permutations: int, seed: int, exact: bool) -> list[NDA
 
 def _power(n: int, tried: int, exact: bool) -> str:
     how = f"all {tried} relabellings of {n} networks" if exact else f"{tried} relabellings of {n} networks"
-    if n < 5:
+    if tried < 20:
         return f"{how}: p cannot fall below {1 / tried:.3f}, so this test cannot show anything at the 5 % level"
+    if n < 5:
+        return f"{how}: p cannot fall below {1 / tried:.3f}, which only the single best relabelling has"
     if n < 10:
         return f"{how}: only a strong relation can be seen with so few"
     return how
