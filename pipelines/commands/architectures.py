@@ -262,7 +262,7 @@ def _why(found: _Found) -> str:
         f"{agree} of {len(found.published)} agree within 0.05. The range is over {len(found.options)} choices of what "
         "counts as a layer. The published networks come from two libraries that list different things as "
         "layers, some with a size that is not told (ViT, MiDaS); a correlation also depends on every other network "
-        "compared."
+        "compared, the longest most of all (docs/architectures.md)."
     )
     if len(found.names) != 44:
         said += f" The published values are over 44 networks, these over {len(found.names)}."
