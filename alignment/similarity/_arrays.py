@@ -17,9 +17,13 @@ Array: TypeAlias = npt.NDArray[Any]
 def as_array(values: Any, parameter: str, owner: str) -> Array:
     """Return numpy, torch or xarray data as a numpy array of floats (whole numbers become float64)."""
     if hasattr(values, "detach"):  # a torch tensor, told by its interface so that torch need not be imported
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        # numpy knows no bfloat16; every one of its values is a float32.
+        values = values.float().numpy() if str(values.dtype) == "torch.bfloat16" else values.numpy()
     try:
         array = np.asarray(values)
+        if array.dtype.kind == "c":  # the cast would drop the imaginary part
+            raise TypeError
         if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             array = array.astype(np.float64)
     except (TypeError, ValueError):

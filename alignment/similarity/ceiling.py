@@ -90,6 +90,7 @@ def noise_ceiling(
         allowed = "an array (cell, scene, trial) with at least 3 scenes and 2 trials"
         raise fail("responses", "noise_ceiling", allowed, trials.shape)
     check_integer(splits, "splits", "noise_ceiling", low=1)
+    check_integer(seed, "seed", "noise_ceiling", low=0)
     if not callable(kind):
         check_choice(kind, "kind", "noise_ceiling", ("tuning", "rdm"))
     known_kinds: dict[str, Callable[[Array, Array], Any]] = {"tuning": _tuning, "rdm": _rdms}

@@ -142,6 +142,7 @@ def bootstrap(
     codes = donor_codes(donors, len(scores), "bootstrap")
     check_integer(bootstraps, "bootstraps", "bootstrap", low=100)
     check_number(level, "level", "bootstrap", low=0.5, high=0.9999)
+    check_integer(seed, "seed", "bootstrap", low=0)
     rng = np.random.default_rng(seed)
     value = float(scores.mean()) if statistic == "mean" else float(_callable(statistic)(scores))
     n_donors = int(codes.max()) + 1
@@ -210,6 +211,7 @@ def paired_permutation(
         differences = differences - other
     codes = donor_codes(donors, len(differences), "paired_permutation")
     check_integer(permutations, "permutations", "paired_permutation", low=19)
+    check_integer(seed, "seed", "paired_permutation", low=0)
     check_choice(alternative, "alternative", "paired_permutation", ("two-sided", "less", "greater"))
     observed = differences.mean(keepdims=True)
     counts = np.zeros(1)

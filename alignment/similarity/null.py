@@ -64,6 +64,7 @@ def shuffled_scenes(n_scenes: int, shuffles: int, seed: int = 0) -> Iterator[Arr
     """
     check_integer(n_scenes, "n_scenes", "shuffled_scenes", low=2)
     check_integer(shuffles, "shuffles", "shuffled_scenes", low=1)
+    check_integer(seed, "seed", "shuffled_scenes", low=0)
     return _orders(n_scenes, shuffles, np.random.default_rng(seed))
 
 

@@ -158,6 +158,7 @@ def rdm_permutation_test(
     """
     check_choice(method, "method", "rdm_permutation_test", ("spearman", "pearson"))
     check_integer(permutations, "permutations", "rdm_permutation_test", low=19)
+    check_integer(seed, "seed", "rdm_permutation_test", low=0)
     first, second = (_stack(x, name, "rdm_permutation_test") for x, name in ((a, "a"), (b, "b")))
     _same_scenes(first, second, "rdm_permutation_test")
     scenes = first.shape[1]
