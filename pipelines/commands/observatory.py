@@ -109,7 +109,7 @@ def fetch(
         )
     target = _folder(folder)
     with _progress() as progress:
-        bar = progress.add_task("catalogue", total=None)
+        bar = progress.add_task("catalogue", total=3 + cells)
 
         def tell(done: int, total: int, text: str) -> None:
             progress.update(bar, completed=done, total=total, description=text)
