@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -197,7 +198,8 @@ def _cluster(compute: ComputeConfig) -> Any:
         # A task holds a whole network or session: never let Dask pause or spill on its own estimate of memory.
         limits = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause", "terminate")}
         spawn = {"distributed.nanny.pre-spawn-environ": _environment(compute.threads)}
-        with dask.config.set({**limits, **spawn, "distributed.logging.distributed": "critical"}):
+        settings = {**limits, **spawn, "distributed.logging.distributed": "critical"}
+        with dask.config.set(settings), _deaf_to_interrupts():
             return LocalCluster(
                 n_workers=compute.workers,
                 threads_per_worker=1,
@@ -223,6 +225,26 @@ def _cluster(compute: ComputeConfig) -> Any:
         raise DataError(f"The {compute.cluster} cluster cannot be started from here: {error}") from None
     cluster.scale(jobs=compute.workers)
     return cluster
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from the threads and processes that are started here, now and by them later.
+
+    A terminal sends it to the whole process group. This process alone takes it, and stops the workers in order; a
+    worker that took it as well would end in a traceback of its own. One that comes meanwhile waits for the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has no process groups of this kind
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # it unblocks the signal in the thread that first needs it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _environment(threads: int) -> dict[str, str]:

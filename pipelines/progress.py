@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
@@ -96,7 +97,7 @@ class Progress:
                 continue
             running = sum(share for share, _ in row.parts.values())
             bar = ProgressBar(total=max(len(row.keys), 1), completed=row.finished + running, width=20)
-            now = "; ".join(text for _, text in row.parts.values())
+            now = escape("; ".join(text for _, text in row.parts.values()))
             done = f"{row.finished}/{len(row.keys)}" + (f" [red]{len(row.failed)} failed[/]" if row.failed else "")
             table.add_row(STAGES[name].says, bar, done, str(len(row.hits)), f"{row.seconds:.1f}", now)
         table.caption = f"{time.monotonic() - self._started:.0f} s"
