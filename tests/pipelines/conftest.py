@@ -27,10 +27,6 @@ from pipelines.graph import STAGES, Stage, Task
 from pipelines.study import load_study
 
 FIRST, SECOND = 501498760, 501498761  # the experiments of the tiny observatory
-STAGES_OF_TINY = (
-    "responses", "scenes", "population", "representations", "domain", "train", "evaluate", "activations", "similarity",
-    "paired", "report",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -260,19 +256,3 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Task]:
         return Task(f"toy_{name}", {"name": name, **params}, inputs or {}, label=name)
 
     return make
-
-
-@pytest.fixture
-def break_stage(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[..., Any]], None]:
-    """``break_stage("train", function)``: put another function in a stage's place; keys stay."""
-
-    def put(name: str, function: Callable[..., Any]) -> None:
-        module, _, attribute = STAGES[name].target.partition(":")
-        monkeypatch.setattr(importlib.import_module(module), attribute, function)
-
-    return put
-
-
-def unfinished(root: Path) -> list[Path]:
-    """What is half-written in a store."""
-    return [path for path in root.rglob(".tmp-*") if path.is_dir()]

@@ -183,7 +183,7 @@ def test_a_scheduler_that_does_not_answer_is_told(monkeypatch) -> None:
 
     monkeypatch.setattr(distributed, "Client", refuse)
     with (
-        pytest.raises(InputError, match="No Dask scheduler answers at tcp://127.0.0.1:9") as caught,
+        pytest.raises(InputError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9") as caught,
         _client(ComputeConfig(scheduler="tcp://127.0.0.1:9")),
     ):
         pass
@@ -192,7 +192,7 @@ def test_a_scheduler_that_does_not_answer_is_told(monkeypatch) -> None:
 
 def test_options_that_a_batch_system_does_not_take_are_told() -> None:
     pytest.importorskip("dask_jobqueue")
-    with pytest.raises(InputError, match="compute.options do not fit a slurm cluster"):
+    with pytest.raises(InputError, match=r"compute\.options do not fit a slurm cluster"):
         _cluster(ComputeConfig(cluster="slurm", options={"nonsense": 1}))
 
 

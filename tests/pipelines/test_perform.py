@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,7 +133,7 @@ def test_scratch_goes_when_the_task_is_done(toy: Callable[..., Task], site: Site
 
     task = toy("work", work)
     perform(task.spec(), site)
-    assert not os.path.exists(Store(site.store).read(task.stage, task.key))
+    assert not Path(Store(site.store).read(task.stage, task.key)).exists()
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped"])

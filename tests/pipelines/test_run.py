@@ -286,7 +286,7 @@ def test_a_disk_that_fills_while_the_run_folder_is_laid_out(tiny, place: Place, 
 # -- errors and stops -----------------------------------------------------------------------------------------------
 
 
-def test_one_failing_task_stops_only_what_needs_it(place: Place, write_study, break_stage, light_report) -> None:
+def test_one_failing_task_stops_only_what_needs_it(place: Place, write_study, light_report) -> None:
     study = write_study(place.folder)
     from pipelines.stages import networks
 
@@ -325,7 +325,7 @@ def test_many_failures_are_listed_shortly(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 12 and str(caught.value).endswith("... and 15 more")
 
 
-def test_ctrl_c_in_a_task(place: Place, write_study, only_transfer, break_stage, light_report) -> None:
+def test_ctrl_c_in_a_task(place: Place, write_study, only_transfer, light_report) -> None:
     study = write_study(place.folder, **only_transfer)
 
     def stop(inputs: Any, params: Any, context: Any) -> Any:

@@ -115,7 +115,8 @@ def test_a_wrong_stage_is_told(tiny, nalign) -> None:
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345, "12 kB"), (9_990_000, "10.0 MB"), (3e9, "3.0 GB"), (5e12, "5.0 TB")],
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345, "12 kB"), (9_990_000, "10.0 MB"),
+     (3e9, "3.0 GB"), (5e12, "5.0 TB")],
 )  # fmt: skip
 def test_sizes(size: float, text: str) -> None:
     assert size_text(size) == text
