@@ -185,7 +185,7 @@ def _raise_failures(outcomes: list[Outcome], folder: Path) -> None:
             _write(log, "\n".join(traces))
         except OSError:  # a full disk may be what failed: say that, with or without the log
             traces = []
-    lines = list(dict.fromkeys(f"  - {outcome.stage} {outcome.label}: {outcome.message}" for outcome in failed))
+    lines = _by_reason(failed)
     more = f"\n  ... and {len(lines) - 10} more" if len(lines) > 10 else ""
     raise DataError(
         f"{len(failed)} of {len(outcomes)} tasks failed, {skipped} that need them were skipped; "
@@ -194,6 +194,17 @@ def _raise_failures(outcomes: list[Outcome], folder: Path) -> None:
         + more
         + (f"\nTracebacks are in {log}." if traces else "")
     )
+
+
+def _by_reason(failed: list[Outcome]) -> list[str]:
+    """Return a line a reason, with what failed for it: a full disk fails many tasks alike."""
+    reasons: dict[str, list[str]] = {}
+    for outcome in failed:
+        reasons.setdefault(outcome.message, []).append(f"{outcome.stage} {outcome.label}".strip())
+    return [
+        f"  - {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}: {message}"
+        for message, names in reasons.items()
+    ]
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -108,12 +108,13 @@ def _sessions(quality: pd.DataFrame) -> pd.DataFrame:
 def _notes(responses: xr.Dataset, quality: pd.DataFrame) -> list[str]:
     notes = []
     for column, reason in (
-        ("dropped_nan", "their traces hold no numbers"),
-        ("dropped_constant", "their traces are flat"),
+        ("dropped_nan", "the trace holds no numbers"),
+        ("dropped_constant", "the trace is flat"),
     ):
         dropped = int(quality[column].sum())
         if dropped:
-            notes.append(f"{dropped} cells were left out because {reason}.")
+            cells = "1 cell was" if dropped == 1 else f"{dropped} cells were"
+            notes.append(f"{cells} left out because {reason}.")
     missing = int(quality["missing_trials"].sum())
     if missing:
         notes.append(f"{missing} trials of a cell have no value and count in no mean.")

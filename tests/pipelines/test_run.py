@@ -74,8 +74,8 @@ def test_dropped_cells_are_told_in_the_report(tiny) -> None:
     assert sessions.loc[FIRST, ["cells", "dropped_nan", "dropped_constant"]].tolist() == [4, 1, 0]
     assert sessions.loc[SECOND, ["cells", "dropped_nan", "dropped_constant"]].tolist() == [4, 0, 1]
     page = (tiny.run / "report.html").read_text()
-    assert "left out because their traces hold no numbers" in page
-    assert "left out because their traces are flat" in page
+    assert "left out because the trace holds no numbers" in page
+    assert "left out because the trace is flat" in page
     assert len(pd.read_csv(tiny.run / "tables" / "cells.csv")) == 8
 
 
