@@ -319,10 +319,21 @@ def test_many_failures_are_listed_shortly(tmp_path: Path) -> None:
     from neural_alignment import DataError
     from pipelines.perform import Outcome
 
-    outcomes = [Outcome("train", f"{n:012d}", f"number {n}", "failed", message="bad") for n in range(25)]
+    outcomes = [Outcome("train", f"{n:012d}", f"number {n}", "failed", message=f"bad {n}") for n in range(25)]
     with pytest.raises(DataError, match="25 of 25 tasks failed") as caught:
         runs._raise_failures(outcomes, tmp_path)
     assert len(str(caught.value).splitlines()) == 12 and str(caught.value).endswith("... and 15 more")
+
+
+def test_a_reason_that_fails_many_is_told_once(tmp_path: Path) -> None:
+    from neural_alignment import DataError
+    from pipelines.perform import Outcome
+
+    outcomes = [Outcome("train", f"{n:012d}", f"number {n}", "failed", message="the disk is full") for n in range(5)]
+    with pytest.raises(DataError) as caught:
+        runs._raise_failures(outcomes, tmp_path)
+    line = "  - train number 0, train number 1, train number 2 and 2 more: the disk is full"
+    assert str(caught.value).splitlines()[1:] == [line]
 
 
 def test_ctrl_c_in_a_task(place: Place, write_study, only_transfer, light_report) -> None:
