@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from alignment.models.architecture import needleman_wunsch
 from alignment.models.families import BLOCKS, compare_blocks, compare_published, predict_gains
 from neural_alignment import InputError
 
-from .architecture_figures import architecture_heatmap
+from .architecture_figures import architecture_heatmap, architecture_pair
 from .blocks import Block, Column, Prose, Section, figure_block, table_block
 from .data import ReportData
 from .views import transfer_differences
@@ -21,6 +22,7 @@ def architecture_section(data: ReportData) -> Section:
     similarity = data.architectures
     if similarity is not None and not similarity["correlation"].isnull().any():
         blocks += _published(data)
+        blocks += _closest_pair(data)
         blocks.append(Prose(_gains(data)))
     elif similarity is not None:
         blocks.append(
@@ -50,6 +52,24 @@ def _published(data: ReportData) -> list[Block]:
         caption = f"Median correlation in the blocks that stand out in the published heat map ({', '.join(BLOCKS)})."
         blocks.append(table_block(families, columns, caption))
     return blocks
+
+
+def _closest_pair(data: ReportData) -> list[Block]:
+    """Draw the two networks that are most alike but not the same, layer opposite layer."""
+    assert data.architectures is not None
+    symbols = data.architectures.attrs.get("symbols")
+    if not symbols:
+        return []
+    names = [str(name) for name in data.architectures["model"].values]
+    sequences = [symbols[name].split() if " " in symbols[name] else symbols[name] for name in names]
+    correlation = data.architectures["correlation"].values
+    pairs = [(i, j) for i in range(len(names)) for j in range(i) if sequences[i] != sequences[j]]
+    if not pairs:
+        return []
+    one, other = max(pairs, key=lambda pair: correlation[pair])
+    scoring = {name: int(data.architectures.attrs[name]) for name in ("match", "mismatch", "gap")}
+    alignment = needleman_wunsch(sequences[one], sequences[other], **scoring)
+    return [figure_block(architecture_pair((names[one], names[other]), alignment), "")]
 
 
 def _gains(data: ReportData) -> str:

@@ -41,7 +41,7 @@ def _prose(data: ReportData) -> str:
 def test_the_mantel_test_of_gains_is_told_with_how_weak_the_test_is(report_data: ReportData) -> None:
     gains = {"vgg16": 0.10, "vgg19": 0.11, "vit": 0.3, "resnet50": 0.21, "cornet": 0.20}
     section = architecture_section(_data(report_data, NETWORKS, gains))
-    assert [type(block) for block in section.blocks] == [FigureBlock, TableBlock, TableBlock, Prose]
+    assert [type(block) for block in section.blocks] == [FigureBlock, TableBlock, TableBlock, FigureBlock, Prose]
     said = _prose(_data(report_data, NETWORKS, gains))
     found = predict_gains(similarity_matrix(NETWORKS), gains)
     assert f"rank correlation {found.correlation:.2f}" in said and f"one-sided p = {found.p_value:.3f}" in said
@@ -78,3 +78,12 @@ def test_networks_that_do_not_differ_have_no_correlation_and_say_so(report_data:
 def test_a_study_without_architectures_says_so(report_data: ReportData) -> None:
     section = architecture_section(dataclasses.replace(report_data, architectures=None))
     assert [block.absent for block in section.blocks] == [True]
+
+
+def test_the_most_alike_pair_that_differs_is_drawn(report_data: ReportData) -> None:
+    networks = {"one": "CCMCCML", "same": "CCMCCML", "near": "CCMCCMLL", "far": "LDLDLDLDLDLDLD"}
+    data = dataclasses.replace(report_data, architectures=similarity_matrix(networks))
+    section = architecture_section(data)
+    figures = [block for block in section.blocks if isinstance(block, FigureBlock)]
+    assert len(figures) == 2
+    assert "near" in figures[1].caption and "far" not in figures[1].caption
