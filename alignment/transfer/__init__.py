@@ -12,10 +12,16 @@ if TYPE_CHECKING:
     from alignment.transfer.corruptions import SHIFTS, apply_shift
     from alignment.transfer.domains import Domain, check_domain, domain_files, list_domains, load_domain
     from alignment.transfer.evaluation import Evaluation, evaluate, wilson_interval
+    from alignment.transfer.link import GainLink, correlate_gains
     from alignment.transfer.methods import METHODS, Batch, Method, create_method
     from alignment.transfer.published import published_transfers
     from alignment.transfer.statistics import activation_statistics, feature_distances
-    from alignment.transfer.summary import paired_differences, rank_variants, summarise_seeds
+    from alignment.transfer.summary import (
+        condition_differences,
+        paired_differences,
+        rank_variants,
+        summarise_seeds,
+    )
     from alignment.transfer.training import DivergenceError, TrainingResult, train
 
 _HOMES = {
@@ -29,6 +35,8 @@ _HOMES = {
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
     "wilson_interval": "evaluation",
+    "GainLink": "link",
+    "correlate_gains": "link",
     "METHODS": "methods",
     "Batch": "methods",
     "Method": "methods",
@@ -36,6 +44,7 @@ _HOMES = {
     "published_transfers": "published",
     "activation_statistics": "statistics",
     "feature_distances": "statistics",
+    "condition_differences": "summary",
     "paired_differences": "summary",
     "rank_variants": "summary",
     "summarise_seeds": "summary",
@@ -51,11 +60,14 @@ __all__ = [
     "DivergenceError",
     "Domain",
     "Evaluation",
+    "GainLink",
     "Method",
     "TrainingResult",
     "activation_statistics",
     "apply_shift",
     "check_domain",
+    "condition_differences",
+    "correlate_gains",
     "create_method",
     "domain_files",
     "evaluate",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,7 +17,7 @@ from alignment.transfer.device import resolve_device
 from alignment.transfer.domains import Domain
 from neural_alignment import DataError, InputError
 
-__all__ = ["Evaluation", "evaluate", "expected_calibration_error", "wilson_interval"]
+__all__ = ["Evaluation", "calibration_bins", "evaluate", "expected_calibration_error", "wilson_interval"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Evaluation:
         Mean cross-entropy in nats.
     classes : tuple of str
         The classes that number the confusion.
+    calibration : pandas.DataFrame
+        The bins behind ``ece``, as :func:`calibration_bins` gives them.
     """
 
     accuracy: float
@@ -49,6 +52,7 @@ class Evaluation:
     ece: float
     loss: float
     classes: tuple[str, ...]
+    calibration: pd.DataFrame
 
     @property
     def recall(self) -> npt.NDArray[np.float64]:
@@ -174,10 +178,10 @@ def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Evaluation:
     confusion = cells.reshape(number, number).numpy().astype(np.int64)
     right, n = int(np.trace(confusion)), len(labels)
     low, high = wilson_interval(right, n)
-    correct = (predicted == labels).numpy()
-    ece = expected_calibration_error(confidence.double().numpy(), correct)
+    sure, correct = confidence.double().numpy(), (predicted == labels).numpy()
+    ece = expected_calibration_error(sure, correct)
     loss = float(functional.cross_entropy(logits, labels))
-    return Evaluation(right / n, n, low, high, confusion, ece, loss, tuple(classes))
+    return Evaluation(right / n, n, low, high, confusion, ece, loss, tuple(classes), calibration_bins(sure, correct))
 
 
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -255,12 +259,55 @@ def expected_calibration_error(
     >>> expected_calibration_error(np.array([0.8, 0.8]), np.array([True, False]))
     0.3...
     """
-    check_integer(bins, "bins", "expected_calibration_error", low=1)
-    if confidence.shape != correct.shape or confidence.size == 0:
-        raise InputError(
-            "expected_calibration_error needs a confidence for every outcome, and at least one. "
-            f"Got {confidence.shape} and {correct.shape}."
-        )
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    place = _bin(confidence, correct, bins, "expected_calibration_error")
     gap = np.bincount(place, confidence - correct, bins)
     return float(np.abs(gap).sum() / confidence.size)
+
+
+def calibration_bins(
+    confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_], bins: int = 15
+) -> pd.DataFrame:
+    """Return what a reliability diagram draws: confidence and accuracy in equal bins of confidence.
+
+    Parameters
+    ----------
+    confidence, correct, bins
+        As of :func:`expected_calibration_error`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a bin: ``low`` (exclusive, but for the first) and ``high`` (inclusive), ``n`` images,
+        ``confidence`` (their mean) and ``right`` (how many of them were classified rightly). Bins of several
+        evaluations add up: sum ``n`` and ``right``, weight ``confidence`` by ``n``. The confidence of an
+        empty bin is NaN.
+
+    Raises
+    ------
+    InputError
+        Arrays of different lengths, or empty.
+
+    Examples
+    --------
+    >>> calibration_bins(np.array([0.4, 0.9, 0.8]), np.array([True, True, False]), bins=2)["right"].tolist()
+    [1, 1]
+    """
+    place = _bin(confidence, correct, bins, "calibration_bins")
+    n, edges = np.bincount(place, minlength=bins), np.arange(bins + 1) / bins
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(place, confidence, bins) / n
+    right = np.bincount(place[correct], minlength=bins)
+    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "n": n, "confidence": mean, "right": right})
+
+
+def _bin(
+    confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_], bins: int, caller: str
+) -> npt.NDArray[np.int64]:
+    """Return the bin of every image, after looking at the arguments."""
+    check_integer(bins, "bins", caller, low=1)
+    if confidence.shape != correct.shape or confidence.size == 0:
+        raise InputError(
+            f"{caller} needs a confidence for every outcome, and at least one. Got {confidence.shape} and "
+            f"{correct.shape}."
+        )
+    return np.asarray(np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from alignment._validation import check_integer
 from alignment.transfer.device import resolve_device
@@ -28,6 +29,7 @@ def activation_statistics(
     *,
     batch_size: int = 256,
     device: str | torch.device = "auto",
+    with_input: bool = False,
 ) -> pd.DataFrame:
     """Statistics of every convolution's and linear layer's output on a domain.
 
@@ -41,6 +43,9 @@ def activation_statistics(
         Images a pass; also what the memory depends on.
     device : str, optional
         Where to run.
+    with_input : bool, optional
+        Begin with a row ``input``: what the first of these layers receives, so the images as a layer in
+        front of the network has left them.
 
     Returns
     -------
@@ -76,7 +81,7 @@ def activation_statistics(
         kept["active"] = kept["active"] + (values > 0).double().sum()
         kept["responses"].append(_channels(values.clamp_min(0)).cpu())
 
-    _run(model, domain, batch_size, device, note)
+    _run(model, domain, batch_size, device, note, with_input)
     rows = []
     for name, kept in sums.items():
         mean, n = float(kept["sum"]) / kept["n"], kept["n"]
@@ -94,6 +99,7 @@ def feature_distances(
     *,
     batch_size: int = 256,
     device: str | torch.device = "auto",
+    with_input: bool = False,
 ) -> pd.DataFrame:
     """How far two domains lie apart in every layer's channel means.
 
@@ -107,6 +113,8 @@ def feature_distances(
         Images a pass.
     device : str, optional
         Where to run.
+    with_input : bool, optional
+        As of :func:`activation_statistics`.
 
     Returns
     -------
@@ -128,7 +136,7 @@ def feature_distances(
         def note(name: str, output: Tensor, into: dict[str, list[Tensor]] = collected) -> None:
             into.setdefault(name, []).append(_channels(output.detach().double()).cpu())
 
-        _run(model, domain, batch_size, device, note)
+        _run(model, domain, batch_size, device, note, with_input)
         means.append({name: torch.cat(parts).numpy() for name, parts in collected.items()})
     rows = []
     for name, left in means[0].items():
@@ -146,6 +154,7 @@ def _run(
     batch_size: int,
     device: str | torch.device,
     note: Callable[[str, Tensor], None],
+    with_input: bool,
 ) -> None:
     check_integer(batch_size, "batch_size", "activation_statistics", low=1)
     where = resolve_device(device)
@@ -158,11 +167,33 @@ def _run(
         return lambda module, inputs, output: note(name, output)
 
     handles = [module.register_forward_hook(listen(name)) for name, module in chosen]
+    if with_input:
+        handles += _listen_to_input(model, [module for _, module in chosen], note)
     try:
         predict(model, torch.from_numpy(domain.images), where, batch_size)
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _listen_to_input(
+    model: nn.Module, chosen: list[nn.Module], note: Callable[[str, Tensor], None]
+) -> list[RemovableHandle]:
+    """Note what the first of the chosen modules to run in a pass receives."""
+    waiting = False
+
+    def begin(module: nn.Module, inputs: Any) -> None:
+        nonlocal waiting
+        waiting = True
+
+    def first(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal waiting
+        if waiting:
+            waiting = False
+            note("input", inputs[0])
+
+    # The whole model's hook first: a model that is one single layer is in ``chosen`` itself.
+    return [model.register_forward_pre_hook(begin), *(module.register_forward_pre_hook(first) for module in chosen)]
 
 
 def _channels(values: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import pandas as pd
 from alignment._validation import check_choice, check_number
 from neural_alignment import DataError
 
-__all__ = ["paired_differences", "rank_variants", "summarise_seeds"]
+__all__ = ["condition_differences", "paired_differences", "rank_variants", "summarise_seeds"]
 
 _NEEDED = ("model", "layer_variant", "source", "target", "seed", "accuracy")
 _PLACE = ["model", "layer_variant", "source", "target"]
@@ -82,8 +82,6 @@ def paired_differences(
     The spread is over trainings on the same images. With three seeds a sign-flip test could not go below p =
     0.25, so the t test is used; it takes the differences to be about normal.
     """
-    from scipy.special import stdtr, stdtrit
-
     place = [name for name in _check(table) if name != "layer_variant"]
     check_number(level, "level", "paired_differences", low=0, high=1, open_low=True)
     present = list(dict.fromkeys(table["layer_variant"]))
@@ -95,6 +93,76 @@ def paired_differences(
     if paired.empty:
         raise DataError(f"No model, transfer and seed has both '{variant}' and '{reference}': nothing to compare.")
     paired["difference"] = paired["accuracy"] - paired["accuracy_reference"]
+    return _student(paired, place, level)
+
+
+def condition_differences(
+    table: pd.DataFrame,
+    variant: str = "baseline",
+    method: str = "plain",
+    *,
+    over_models: bool = False,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Accuracy of every layer and method minus that of one of them, paired by seed.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As for :func:`summarise_seeds`; without a ``method`` column all trainings are ``plain``.
+    variant, method : str, optional
+        The layer variant and the method that the others are compared with.
+    over_models : bool, optional
+        Average the differences over models first, seed by seed, over the seeds that all of them have.
+    level : float, optional
+        Coverage of the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a model, layer variant, method, source and target: ``difference``, ``ci_low``, ``ci_high``,
+        ``p``, ``q`` and ``seeds`` as of :func:`paired_differences`, q over all the rows. With
+        ``over_models`` no ``model``, but ``models``, their number. No rows where nothing can be paired.
+
+    Raises
+    ------
+    InputError
+        A layer variant or method that the table does not have.
+    DataError
+        Columns are missing, or a seed occurs twice.
+
+    Examples
+    --------
+    >>> rows = [("cnn", "baseline", 0.5), ("cnn", "neurn", 0.75), ("cnn", "lrn", 0.25)]
+    >>> table = pd.DataFrame(rows, columns=["model", "layer_variant", "accuracy"])
+    >>> table = table.assign(source="mnist", target="usps", seed=0)
+    >>> condition_differences(table)[["layer_variant", "difference"]].values.tolist()
+    [['neurn', 0.25], ['lrn', -0.25]]
+    """
+    if "method" not in table.columns:
+        table = table.assign(method="plain")
+    check_number(level, "level", "condition_differences", low=0, high=1, open_low=True)
+    place = _check(table)
+    check_choice(variant, "variant", "condition_differences", list(dict.fromkeys(table["layer_variant"])))
+    check_choice(method, "method", "condition_differences", list(dict.fromkeys(table["method"])))
+    chosen = (table["layer_variant"] == variant) & (table["method"] == method)
+    pairing = ["model", "source", "target", "seed"]
+    against = table.loc[chosen, [*pairing, "accuracy"]]
+    paired = table.loc[~chosen, [*place, "seed", "accuracy"]].merge(against, on=pairing, suffixes=("", "_reference"))
+    paired = paired.assign(difference=paired["accuracy"] - paired["accuracy_reference"])
+    if not over_models:
+        return _student(paired, place, level)
+    place.remove("model")
+    models = paired.groupby(place, sort=False)["model"].nunique().rename("models").reset_index()
+    by_seed = paired.groupby([*place, "seed"], sort=False)["difference"].agg(["mean", "count"]).reset_index()
+    by_seed = by_seed.merge(models, on=place).query("count == models").rename(columns={"mean": "difference"})
+    return _student(by_seed, place, level).merge(models, on=place)
+
+
+def _student(paired: pd.DataFrame, place: list[str], level: float) -> pd.DataFrame:
+    """Return mean, t interval, p and q of the differences of each place, a row of ``paired`` a seed."""
+    from scipy.special import stdtr, stdtrit
+
     grouped = paired.groupby(place, sort=False)["difference"]
     columns_of = {"difference": grouped.mean(), "sd": grouped.std(), "seeds": grouped.count()}
     result = pd.DataFrame(columns_of).reset_index()

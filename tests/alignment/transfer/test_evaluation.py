@@ -13,7 +13,7 @@ from torch import nn
 
 from alignment.transfer import Domain, evaluate, wilson_interval
 from alignment.transfer.device import resolve_device
-from alignment.transfer.evaluation import expected_calibration_error
+from alignment.transfer.evaluation import calibration_bins, expected_calibration_error
 from neural_alignment import DataError, InputError
 
 
@@ -100,6 +100,36 @@ def test_calibration_error_at_the_ends() -> None:
     assert expected_calibration_error(np.zeros(10), np.zeros(10, bool)) == 0
     with pytest.raises(InputError, match="a confidence for every outcome"):
         expected_calibration_error(sure, np.ones(9, bool))
+
+
+def test_calibration_bins_hold_every_image_and_give_the_error_back() -> None:
+    generator = np.random.default_rng(4)
+    confidence, correct = generator.random(700), generator.random(700) < 0.7
+    bins = calibration_bins(confidence, correct, bins=12)
+    assert bins["n"].sum() == 700 and bins["right"].sum() == correct.sum()
+    for row in bins.itertuples():
+        inside = (confidence > row.low) & (confidence <= row.high)
+        assert row.n == inside.sum() and row.right == correct[inside].sum()
+        assert row.confidence == pytest.approx(confidence[inside].mean())
+    again = (bins["n"] * (bins["confidence"] - bins["right"] / bins["n"]).abs()).sum() / 700
+    assert again == pytest.approx(expected_calibration_error(confidence, correct, bins=12))
+
+
+def test_an_empty_bin_has_no_confidence() -> None:
+    bins = calibration_bins(np.array([0.0, 1.0]), np.array([False, True]), bins=3)
+    assert bins["n"].tolist() == [1, 0, 1] and bins["right"].tolist() == [0, 0, 1]
+    assert bins["confidence"].tolist()[::2] == [0.0, 1.0] and np.isnan(bins["confidence"][1])
+    with pytest.raises(InputError, match="calibration_bins needs a confidence for every outcome"):
+        calibration_bins(np.ones(2), np.ones(3, bool))
+
+
+def test_an_evaluation_carries_the_bins_of_its_error(arranged: tuple[Lookup, Domain, np.ndarray]) -> None:
+    model, domain, _ = arranged
+    scored = evaluate(model, domain, device="cpu")
+    bins = scored.calibration.query("n > 0")
+    assert bins["n"].sum() == scored.n and bins["right"].sum() == np.trace(scored.confusion)
+    gaps = (bins["n"] * bins["confidence"] - bins["right"]).abs()
+    assert gaps.sum() / scored.n == pytest.approx(scored.ece)
 
 
 def test_labels_are_matched_by_name(blobs: Callable[..., Domain]) -> None:

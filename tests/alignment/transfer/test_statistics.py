@@ -88,3 +88,31 @@ def test_hooks_are_gone_and_the_mode_is_kept(network: Make, blobs: Blobs) -> Non
 def test_networks_without_layers_are_refused(blobs: Blobs) -> None:
     with pytest.raises(InputError, match="convolutions or linear layers"):
         activation_statistics(nn.Flatten(), blobs(), device="cpu")
+
+
+def test_the_input_row_is_what_the_first_layer_receives(network: Make, blobs: Blobs) -> None:
+    class Inverted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network()
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.network(1 - images)
+
+    source, target = blobs(), blobs(seed=1)
+    table = activation_statistics(Inverted(), source, batch_size=40, device="cpu", with_input=True)
+    assert table["layer"].tolist() == ["input", "network.0", "network.4", "network.9"]
+    received = 1 - source.images.astype(float) / 255
+    assert table.loc[0, ["mean", "sd"]].tolist() == pytest.approx([received.mean(), received.std()], rel=1e-5)
+    apart = feature_distances(Inverted(), source, target, batch_size=40, device="cpu", with_input=True)
+    means = [domain.images.mean(axis=(2, 3)) / 255 for domain in (source, target)]
+    spread = np.mean([values.var(axis=0).sum() for values in means])
+    expected = np.linalg.norm(means[0].mean(axis=0) - means[1].mean(axis=0)) / spread**0.5
+    assert apart.loc[0, "distance"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_network_of_one_layer_has_an_input_too(blobs: Blobs) -> None:
+    model = nn.Conv2d(3, 3, 8)
+    table = activation_statistics(model, blobs(), device="cpu", with_input=True)
+    assert table["layer"].tolist() == ["input", ""]
+    assert not model._forward_pre_hooks and not model._forward_hooks

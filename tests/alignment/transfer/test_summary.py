@@ -6,7 +6,13 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from alignment.transfer import paired_differences, published_transfers, rank_variants, summarise_seeds
+from alignment.transfer import (
+    condition_differences,
+    paired_differences,
+    published_transfers,
+    rank_variants,
+    summarise_seeds,
+)
 from neural_alignment import DataError, InputError
 
 
@@ -84,6 +90,56 @@ def test_methods_are_kept_apart(table: pd.DataFrame) -> None:
         summarise_seeds(both.drop(columns="method"))
 
 
+def test_every_condition_is_compared_with_the_baseline(table: pd.DataFrame) -> None:
+    found = condition_differences(table)
+    assert set(found["layer_variant"]) == {"neurn", "lrn"} and set(found["method"]) == {"plain"}
+    for variant in ("neurn", "lrn"):
+        one = paired_differences(table, variant).set_index(["model", "source", "target"]).sort_index()
+        same = found.query("layer_variant == @variant").set_index(["model", "source", "target"]).sort_index()
+        for column in ("difference", "ci_low", "ci_high", "p", "seeds"):
+            assert same[column].to_numpy() == pytest.approx(one[column].to_numpy())
+    # The family of the tests is the whole table.
+    assert found["q"].to_numpy() == pytest.approx(multipletests(found["p"], method="fdr_bh")[1])
+
+
+def test_methods_are_conditions_too_and_neurn_can_be_what_they_are_compared_with(table: pd.DataFrame) -> None:
+    randconv = table[table["layer_variant"] == "baseline"].assign(method="randconv")
+    randconv["accuracy"] += 0.125
+    both = pd.concat([table.assign(method="plain"), randconv])
+    rows = condition_differences(both).query("method == 'randconv'")
+    assert rows["layer_variant"].unique().tolist() == ["baseline"] and len(rows) == 6
+    assert rows["difference"].to_numpy() == pytest.approx(0.125)
+    against = condition_differences(both, "neurn")
+    assert len(against) == 18 and not ((against["layer_variant"] == "neurn") & (against["method"] == "plain")).any()
+    mirrored = against.query("layer_variant == 'baseline' and method == 'plain'")["difference"].to_numpy()
+    assert sorted(-mirrored) == pytest.approx(sorted(paired_differences(table)["difference"]))
+
+
+def test_differences_over_models_are_averaged_seed_by_seed(table: pd.DataFrame) -> None:
+    found = condition_differences(table, over_models=True)
+    assert len(found) == 6 and (found["models"] == 2).all() and "model" not in found
+    wide = table.query("target == 'usps'").pivot_table(
+        index="seed", columns=["layer_variant", "model"], values="accuracy"
+    )
+    change = (wide["neurn"] - wide["baseline"]).mean(axis=1)
+    row = found.query("layer_variant == 'neurn' and target == 'usps'").iloc[0]
+    low, high = stats.t.interval(0.95, 3, change.mean(), stats.sem(change))
+    assert row[["difference", "ci_low", "ci_high"]].tolist() == pytest.approx([change.mean(), low, high])
+    # A seed that one model lacks would compare other models in other seeds.
+    partial = table[~((table["model"] == "vit") & (table["seed"] == 0))]
+    assert (condition_differences(partial, over_models=True)["seeds"] == 3).all()
+
+
+def test_nothing_to_pair_gives_no_rows_and_unknown_references_are_refused(table: pd.DataFrame) -> None:
+    apart = table[(table["layer_variant"] == "baseline") == (table["seed"] > 1)]
+    for over_models in (False, True):
+        assert condition_differences(apart, over_models=over_models).empty
+    with pytest.raises(InputError, match=r"'variant' parameter .* Did you mean 'neurn'"):
+        condition_differences(table, "neurm")
+    with pytest.raises(InputError, match="'method' parameter of condition_differences"):
+        condition_differences(table, method="randconv")
+
+
 def test_ranks_over_transfers(table: pd.DataFrame) -> None:
     ranks = rank_variants(table)
     assert ranks[ranks["model"] == "cnn"]["layer_variant"].tolist()[0] == "neurn"
@@ -102,7 +158,7 @@ def test_only_transfers_that_all_variants_have_are_ranked(table: pd.DataFrame) -
         rank_variants(table[table["target"] == "mnist"])
 
 
-@pytest.mark.parametrize("function", [summarise_seeds, paired_differences, rank_variants])
+@pytest.mark.parametrize("function", [summarise_seeds, paired_differences, condition_differences, rank_variants])
 def test_tables_of_another_form_are_refused(function, table: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="It lacks seed"):
         function(table.drop(columns="seed"))
