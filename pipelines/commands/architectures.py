@@ -68,7 +68,7 @@ def architectures(
         return
     from alignment.models import entry
     from cache import Store
-    from pipelines.plan import architectures_task
+    from pipelines.planning.architectures import architectures_task
 
     if any(":" in name for name in (*(models or ()), *(pair or ()))) and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # where a person keeps a network of their own

@@ -1,0 +1,83 @@
+"""What a report shows of neurons and their comparison with networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pipelines.perform import Inputs
+
+__all__ = ["gather_alignment"]
+
+
+def gather_alignment(inputs: Inputs, study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the report's parts that are about neurons, by the names of its fields."""
+    population = inputs["population"]
+    responses = population["responses"]
+    scored = [inputs[name] for name in inputs.names("similarity:")]
+    paired = [inputs[name] for name in inputs.names("paired:")]
+    cell_scores = pd.concat([part["cells"] for part in scored], ignore_index=True)
+    kinds = study["representations"]["kinds"]
+    return {
+        "similarity": pd.concat([part["scores"] for part in scored], ignore_index=True),
+        "paired": pd.concat(paired, ignore_index=True) if paired else None,
+        "cells": _cells(responses, inputs[f"representations:{kinds[0]}"]),
+        "cell_scores": cell_scores,
+        "sessions": _sessions(population["quality"]),
+        "embedding": population.get("embedding"),
+        "marginals": _marginals(inputs["resemblance"]) if "resemblance" in inputs else None,
+        "notes": _notes(responses, population["quality"]),
+    }
+
+
+def _cells(responses: xr.Dataset, representations: xr.Dataset) -> pd.DataFrame:
+    """Return one row a cell, with the peak response to its best scene (% dF/F) and when it comes."""
+    names = ("cell_specimen_id", "experiment_id", "donor_id", "area", "cre_line", "genotype", "full_genotype")
+    names += ("depth_um", "cortical_layer", "neuron_class", "reliability", "responsive_p")
+    table = pd.DataFrame({name: responses[name].values for name in names if name in responses.coords})
+    peaks = responses["peak"].values
+    best = np.argmax(np.where(np.isfinite(peaks), peaks, -np.inf), axis=1)
+    rows = np.arange(len(best))
+    percent = 100.0 if responses.attrs["units"] == "dF/F" else 1.0
+    table["preferred_scene"] = best
+    table["peak"] = percent * peaks[rows, best]
+    table["time_to_peak"] = responses["time_to_peak"].values[rows, best]
+    table["degenerate"] = representations["degenerate"].values
+    return table
+
+
+def _marginals(resemblance: pd.DataFrame) -> pd.DataFrame:
+    """Return the statistics that are known of real cells too, named with their units."""
+    units = {"response": "response, %", "deviation": "deviation, %", "robust deviation": "robust deviation, %"}
+    both = resemblance.dropna(subset=["real"])
+    return both.assign(quantity=both["statistic"].replace(units)).drop(columns="statistic")
+
+
+def _sessions(quality: pd.DataFrame) -> pd.DataFrame:
+    """Return the counts of each session that a reader looks for; columns of zeros say nothing and stay out."""
+    names = ["experiment_id", "area", "genotype", "depth_um", "cells", "reliable_cells", "responsive_cells"]
+    names += ["median_reliability", "missing_trials"]
+    told = ("dropped_nan", "dropped_constant", "moving_trials", "without_reliability")
+    return quality[[*names, *(name for name in told if quality[name].any())]]
+
+
+def _notes(responses: xr.Dataset, quality: pd.DataFrame) -> list[str]:
+    notes = []
+    for column, reason in (
+        ("dropped_nan", "the trace holds no numbers"),
+        ("dropped_constant", "the trace is flat"),
+    ):
+        dropped = int(quality[column].sum())
+        if dropped:
+            cells = "1 cell was" if dropped == 1 else f"{dropped} cells were"
+            notes.append(f"{cells} left out because {reason}.")
+    missing = int(quality["missing_trials"].sum())
+    if missing:
+        notes.append(f"{missing} trials of a cell have no value and count in no mean.")
+    if "selection_note" in responses.attrs:
+        notes.append(str(responses.attrs["selection_note"]))
+    return notes
