@@ -91,6 +91,44 @@ def test_full_width_networks_are_the_published_ones():
     assert parameters(create_model("proxyless_nas")) == pytest.approx(7.12e6, rel=0.01)
     assert parameters(create_model("cornet")) == pytest.approx(53.4e6, rel=0.01)
     assert parameters(create_model("autoformer_small")) == pytest.approx(22.9e6, rel=0.01)
+    assert parameters(create_model("autoformer_base")) == pytest.approx(54e6, rel=0.01)
+    assert parameters(create_model("spos_shufflenet")) == pytest.approx(3.4e6, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "width", "heads", "inside"),
+    [
+        ("autoformer_tiny", 13, 192, "3333333333433", "3.5 3.5 3 3.5 3 3 4 4 3.5 4 3.5 4 3.5"),
+        ("autoformer_small", 13, 384, "6657555667767", "3 3.5 3 3.5 4 4 4 4 4 4 4 3.5 4"),
+        ("autoformer_base", 14, 576, "99999099090990", "3.5 3.5 4 3.5 4 3.5 3.5 3 4 4 3 4 3 3.5"),
+    ],
+)
+def test_autoformers_are_the_published_subnets(name, depth, width, heads, inside):
+    """As the authors' retraining configurations list them, block by block (0 for 10 heads)."""
+    blocks = create_model(name, image_size=32).net.blocks
+    assert len(blocks) == depth
+    assert [b.attn.heads for b in blocks] == [int(h) or 10 for h in heads]
+    assert [b.fc1.out_features for b in blocks] == [int(width * float(r)) for r in inside.split()]
+    assert {b.fc1.in_features for b in blocks} == {width}
+
+
+def test_the_published_single_path():
+    """Kernels and inner widths as the authors' code lists them; the published 328 million products."""
+    net = create_model("spos_shufflenet").net
+    products = []
+
+    def count(module, inputs, output):
+        where = output[0, 0].numel() if output.dim() == 4 else 1
+        products.append(where * module.weight.numel())
+
+    for module in net.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        net(torch.rand(1, 3, 224, 224))
+    assert sum(products) == pytest.approx(328e6, rel=0.001)
+    middle = [next(m for m in b.branch_main if isinstance(m, nn.Conv2d) and m.groups == 1) for b in net.features]
+    assert [m.out_channels for m in middle[:8]] == [44, 38, 25, 38, 48, 112, 64, 80]
 
 
 def test_normalisation_is_inside():
