@@ -21,14 +21,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from alignment._validation import check_choice, check_integer, fail
+from alignment.models._extraction_checks import (
+    OWNER,
+    check_batch,
+    check_device,
+    check_grid,
+    check_halves,
+    check_images,
+    float32,
+)
 from alignment.models._maps import MapStore
 from alignment.models._probe import Call, choose, fold, hooked, probe
 from alignment.models.weights import check_finite, network_of, weights_digest
-from neural_alignment import DataError, InputError
+from neural_alignment import DataError
 
 __all__ = ["Preflight", "as_images", "extract_activations", "preflight", "resize_maps", "scene_digest"]
 
-_OWNER = "extract_activations"
 _AMP = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -75,6 +83,7 @@ class _Plan:
     amp: str | None = None
     channels_last: bool = False
     compiled: Callable[[Tensor], Any] | None = None
+    halves: npt.NDArray[np.bool_] | None = None
     every: list[Call] = field(default_factory=list)
     sink: _Reduced | None = None
     restart: Callable[[], None] = lambda: None
@@ -101,6 +110,7 @@ def extract_activations(
     compile: bool = False,
     deterministic: bool = False,
     save_maps: str | Path | None = None,
+    halves: Any = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, xr.Dataset]:
     """Read a network's layers on images, in one forward pass for each batch.
@@ -134,6 +144,10 @@ def extract_activations(
     save_maps : path, optional
         Also write every full map to this Zarr folder, one array (scene, unit, y, x) a layer. Refused where
         the disk has too little room.
+    halves : (scene,) array of bool, optional
+        Also average the maps over the scenes where it is true, and over the others, as ``unit_map_half`` (half,
+        unit, y, x): a layer can then be chosen on one half of the scenes and scored on the other. The
+        coordinate ``scene_half`` (scene), 0 or 1, says which scene is where.
     progress : callable, optional
         Called with (scenes done, scenes) after every batch.
 
@@ -169,9 +183,9 @@ def extract_activations(
     >>> [(name, dict(layer.sizes)["unit"]) for name, layer in found.items()]
     [('relu1', 32), ('relu2', 64), ('relu3', 128)]
     """
-    check_choice(amp or "none", "amp", _OWNER, ("none", *_AMP))
+    check_choice(amp or "none", "amp", OWNER, ("none", *_AMP))
     with _prepared(model, images, layers, grid, batch_size, device) as plan:
-        plan.amp, plan.channels_last = amp, channels_last
+        plan.amp, plan.channels_last, plan.halves = amp, channels_last, check_halves(halves, plan.scenes)
         _check_memory(plan)
         store = None if save_maps is None else MapStore(Path(save_maps), plan.calls, plan.scenes, batch_size)
         with _determinism(deterministic), _listening(plan, compile):
@@ -266,7 +280,7 @@ def scene_digest(images: Any) -> str:
     """SHA-256 of images in their order, as float32; results carry it to say whose rows they hold."""
     digest = hashlib.sha256()
     for start in range(0, int(images.shape[0]), 64):
-        digest.update(_float32(images[start : start + 64]).tobytes())
+        digest.update(float32(images[start : start + 64]).tobytes())
     return digest.hexdigest()
 
 
@@ -286,6 +300,7 @@ class _Reduced:
     def __init__(self, plan: _Plan, store: MapStore | None = None) -> None:
         self.calls = {c.name: c for c in plan.calls}
         self.grid = plan.grid
+        self.halves = plan.halves
         self.store = store
         self.rows = slice(0, 0)
         self.responses: dict[str, Tensor] = {}
@@ -302,7 +317,13 @@ class _Reduced:
             return
         maps = fold(output.detach(), call.layout)
         self.responses[name] = maps.mean(dim=(2, 3), dtype=torch.float32)
-        self.maps[name] = resize_maps(maps.sum(dim=0, dtype=torch.float32), self.grid)
+        if self.halves is None:
+            parts = [maps]
+        else:
+            first = torch.from_numpy(self.halves[self.rows]).to(maps.device)
+            parts = [maps[first], maps[~first]]
+        sums = (part.sum(dim=0, dtype=torch.float32) for part in parts)
+        self.maps[name] = torch.stack([resize_maps(total, self.grid) for total in sums])
         if self.store is not None:
             self.store.write(name, self.rows, maps)
 
@@ -311,11 +332,11 @@ class _Reduced:
 def _prepared(model: nn.Module, images: Any, layers: Any, grid: Any, batch_size: int, device: str) -> Iterator[_Plan]:
     """Check everything that can be checked before the run; the model goes back as it came."""
     if not isinstance(model, nn.Module):
-        raise fail("model", _OWNER, "a torch module", type(model).__name__, "Make one with create_model.")
-    grid = _check_grid(grid)
-    batch_size = check_integer(batch_size, "batch_size", _OWNER, low=1)
-    images = _check_images(images, model)
-    target = _device(device)
+        raise fail("model", OWNER, "a torch module", type(model).__name__, "Make one with create_model.")
+    grid = check_grid(grid)
+    batch_size = check_integer(batch_size, "batch_size", OWNER, low=1)
+    images = check_images(images, model)
+    target = check_device(device)
     net = network_of(model)
     check_finite(net.state_dict(), getattr(model, "name", type(net).__name__))
     with ExitStack() as stack:
@@ -326,7 +347,7 @@ def _prepared(model: nn.Module, images: Any, layers: Any, grid: Any, batch_size:
             model.to(target)
             stack.callback(model.to, home)
         model.eval()
-        first = torch.from_numpy(_checked(images[:1], 0)).to(target)
+        first = torch.from_numpy(check_batch(images[:1], 0)).to(target)
         every = probe(model, net, first)
         calls, skipped = choose(net, every, layers)
         yield _Plan(model, net, images, calls, skipped, grid, batch_size, target, every=every)
@@ -336,7 +357,8 @@ def _run(
     plan: _Plan, store: MapStore | None, progress: Callable[[int, int], None] | None
 ) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, Tensor], str]:
     responses = {c.name: np.empty((plan.scenes, _units(c)), np.float32) for c in plan.calls}
-    totals = {c.name: torch.zeros((_units(c), *plan.grid), dtype=torch.float64) for c in plan.calls}
+    parts = 1 if plan.halves is None else 2
+    totals = {c.name: torch.zeros((parts, _units(c), *plan.grid), dtype=torch.float64) for c in plan.calls}
     digest = hashlib.sha256()
     reduced = _Reduced(plan, store)
     start, size = 0, plan.batch_size
@@ -429,12 +451,20 @@ def _datasets(plan: _Plan, sums: tuple[Any, Any, str], weights: str, difference:
     for index, call in enumerate(plan.calls):
         layout = call.layout
         assert layout is not None
+        sums_by_half = totals[call.name]
+        variables: dict[str, Any] = {
+            "unit_response": (("scene", "unit"), responses[call.name]),
+            "unit_map": (("unit", "y", "x"), (sums_by_half.sum(dim=0) / plan.scenes).float().numpy()),
+        }
+        coordinates: dict[str, Any] = {"scene": np.arange(plan.scenes), "unit": np.arange(layout.units)}
+        if plan.halves is not None:
+            counts = torch.tensor([plan.halves.sum(), (~plan.halves).sum()], dtype=torch.float64)
+            means = (sums_by_half / counts[:, None, None, None]).float().numpy()
+            variables["unit_map_half"] = (("half", "unit", "y", "x"), means)
+            coordinates["scene_half"] = ("scene", np.where(plan.halves, 0, 1).astype(np.int8))
         found[call.name] = xr.Dataset(
-            {
-                "unit_response": (("scene", "unit"), responses[call.name]),
-                "unit_map": (("unit", "y", "x"), (totals[call.name] / plan.scenes).float().numpy()),
-            },
-            coords={"scene": np.arange(plan.scenes), "unit": np.arange(layout.units)},
+            variables,
+            coords=coordinates,
             attrs={
                 **attrs,
                 "layer": call.name,
@@ -469,66 +499,8 @@ def _restore(modes: dict[nn.Module, bool]) -> None:
         module.training = training
 
 
-def _check_grid(grid: Any) -> tuple[int, int]:
-    try:
-        rows, columns = grid
-    except (TypeError, ValueError):
-        raise fail("grid", _OWNER, "two integers ≥ 1, rows and columns", grid) from None
-    return check_integer(rows, "grid", _OWNER, low=1), check_integer(columns, "grid", _OWNER, low=1)
-
-
-def _check_images(images: Any, model: nn.Module) -> Any:
-    images = getattr(images, "values", images) if isinstance(images, xr.DataArray) else images
-    shape = tuple(getattr(images, "shape", ()))
-    if len(shape) != 4 or shape[1] != 3 or shape[0] < 1:
-        raise fail("images", _OWNER, "of shape (scene, 3, H, W)", shape, "Make them from grey scenes with as_images.")
-    size = getattr(model, "image_size", None)
-    if size is not None and shape[2:] != (size, size):
-        raise InputError(
-            f"{getattr(model, 'name', 'The model')} was made for images of {size}x{size}. Got "
-            f"{shape[2]}x{shape[3]}: "
-            "make the images with as_images, or the model with another image_size."
-        )
-    return images
-
-
 def _batch(plan: _Plan, start: int, stop: int) -> npt.NDArray[np.float32]:
-    return _checked(plan.images[start:stop], start)
-
-
-def _checked(batch: Any, start: int) -> npt.NDArray[np.float32]:
-    """Return the batch as float32 in [0, 1], or say which image is not."""
-    kind = str(getattr(batch, "dtype", ""))
-    if "float" not in kind:
-        hint = "Divide grey levels by 255, or make the images with as_images."
-        raise fail("images", _OWNER, "floating point in [0, 1]", kind, hint)
-    found = _float32(batch)
-    low, high = float(found.min()), float(found.max())
-    if not (low >= -1e-6 and high <= 1.0 + 1e-6):
-        bad = [i for i, image in enumerate(found) if not (image.min() >= -1e-6 and image.max() <= 1.0 + 1e-6)]
-        hint = "Divide grey levels by 255." if high > 2 else ""
-        range_ = f"{float(found[bad[0]].min()):g} to {float(found[bad[0]].max()):g} in image {start + bad[0]}"
-        raise InputError(f"The 'images' parameter of {_OWNER} must be in [0, 1]. Got {range_} instead. {hint}".strip())
-    return found
-
-
-def _float32(images: Any) -> npt.NDArray[np.float32]:
-    if isinstance(images, Tensor):
-        images = images.detach().cpu().float().numpy()
-    # Writable, because torch shares the memory and warns about what it cannot write to.
-    return np.require(images, np.float32, ["C", "W"])
-
-
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise fail("device", _OWNER, "'auto', 'cpu' or 'cuda' (with a number)", device) from None
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"The device {device!r} was asked for, and torch sees no CUDA device. Use 'auto' or 'cpu'.")
-    return found
+    return check_batch(plan.images[start:stop], start)
 
 
 @contextmanager
@@ -548,7 +520,8 @@ def _units(call: Call) -> int:
 
 
 def _result_bytes(plan: _Plan) -> int:
-    each = 4 * plan.scenes + 8 * plan.grid[0] * plan.grid[1]
+    maps = 1 if plan.halves is None else 5  # sums in float64 and the means in float32, of both halves
+    each = 4 * plan.scenes + 8 * maps * plan.grid[0] * plan.grid[1]
     return sum(_units(c) for c in plan.calls) * each
 
 

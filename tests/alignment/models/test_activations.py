@@ -102,6 +102,32 @@ def test_against_an_explicit_pass(awkward):
     assert json.loads(found["conv"].attrs["skipped"]).keys() == {"linear"}
 
 
+@pytest.mark.parametrize("batch_size", [2, 7])
+def test_maps_of_two_halves_of_the_scenes(awkward, batch_size):
+    images, first = scenes(), np.array([True, False, False, True, True, False, True])
+    options = {"layers": ["conv", "relu#2"], "grid": (6, 6), "batch_size": batch_size}
+    whole, halves = extract_activations(awkward, images, **options), {}
+    for half, rows in enumerate((first, ~first)):
+        halves[half] = extract_activations(awkward, images[torch.from_numpy(rows)], **options)
+    found = extract_activations(awkward, images, halves=first, **options)
+    for name, layer in found.items():
+        assert layer["unit_map_half"].dims == ("half", "unit", "y", "x")
+        for half in (0, 1):
+            np.testing.assert_allclose(
+                layer["unit_map_half"][half], halves[half][name]["unit_map"], rtol=1e-5, atol=1e-6
+            )
+        np.testing.assert_allclose(layer["unit_map"], whole[name]["unit_map"], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(layer["unit_response"], whole[name]["unit_response"])
+        assert layer["scene_half"].values.tolist() == [0, 1, 1, 0, 0, 1, 0]
+    assert "unit_map_half" not in whole["conv"]
+
+
+@pytest.mark.parametrize("halves", [[True] * 7, [True] * 3 + [False] * 3, [1, 0, 1, 0, 1, 0, 1]])
+def test_bad_halves(awkward, halves):
+    with pytest.raises(InputError, match=r"'halves' .* must be 7 booleans"):
+        extract_activations(awkward, scenes(), halves=halves)
+
+
 def test_names_globs_and_lists(awkward):
     images = scenes(2)
 
