@@ -6,7 +6,7 @@ import torch
 
 from neural_alignment import InputError
 
-__all__ = ["resolve_device"]
+__all__ = ["is_out_of_memory", "resolve_device"]
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -41,3 +41,10 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
             f"The device {device!r} cannot be used: {str(error).splitlines()[0]}. Take 'auto' or 'cpu'."
         ) from error
     return chosen
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether an error of torch means that the device's memory is too small."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from alignment._validation import check_integer, check_number
-from alignment.transfer.device import resolve_device
+from alignment.transfer.device import is_out_of_memory, resolve_device
 from alignment.transfer.domains import Domain
 from neural_alignment import DataError, InputError
 
 __all__ = ["Evaluation", "calibration_bins", "evaluate", "expected_calibration_error", "wilson_interval"]
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def evaluate(
     domain : Domain
         The images and labels.
     batch_size : int, optional
-        Images a pass.
+        Images a pass; halved, with a warning in the log, where the memory is too small. It changes no score.
     device : str, optional
         Where to run; the network is moved there.
     classes : sequence of str, optional
@@ -105,8 +108,8 @@ def evaluate(
     Raises
     ------
     DataError
-        The domain has classes that the network does not know, or the network's outputs do not fit the
-        classes.
+        The domain has classes that the network does not know, the network's outputs do not fit the classes,
+        it cannot take images of this size, or the memory is too small for a single image.
 
     Examples
     --------
@@ -123,7 +126,7 @@ def evaluate(
     where = resolve_device(device)
     model = model.to(where)
     images = torch.from_numpy(domain.images)
-    logits = predict(model, images, where, batch_size)
+    logits = predict_domain(model, images, where, batch_size, domain.name)
     if logits.ndim != 2 or logits.shape[1] != len(names):
         raise DataError(
             f"The network gives {tuple(logits.shape[1:])} outputs an image, and the domain '{domain.name}' "
@@ -161,6 +164,32 @@ def predict(model: nn.Module, images: Tensor, device: torch.device, batch_size: 
             return torch.cat([model(part).float() for part in parts])
     finally:
         model.train(training)
+
+
+def predict_domain(model: nn.Module, images: Tensor, device: torch.device, batch_size: int, name: str) -> Tensor:
+    """Return :func:`predict`'s logits; halve the batch where memory is short, say where images do not fit."""
+    while True:
+        try:
+            return predict(model, images, device, batch_size)
+        except (RuntimeError, AssertionError) as error:
+            short = isinstance(error, RuntimeError) and is_out_of_memory(error)
+            if not short:
+                size = "×".join(str(side) for side in images.shape[2:])
+                raise DataError(
+                    f"The network cannot take the images of the domain '{name}', {size} pixels: "
+                    f"{str(error).splitlines()[0]}. Load the domain at the image size that the network was made for."
+                ) from error
+        if batch_size == 1:
+            raise DataError(
+                f"The memory of {device} is too small for this network even with a single image of the domain "
+                f"'{name}'. Take a smaller network or image size."
+            )
+        batch_size //= 2
+        _logger.warning(
+            "The memory of %s is too small: the domain '%s' goes on with batches of %d.", device, name, batch_size
+        )
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from alignment.transfer.device import is_out_of_memory
 from alignment.transfer.domains import Domain
-from alignment.transfer.evaluation import predict, to_float
+from alignment.transfer.evaluation import predict, predict_domain, to_float
 from alignment.transfer.images import stratified_split
 from alignment.transfer.methods import Batch, Method
 from neural_alignment import DataError
@@ -89,7 +90,7 @@ class Loop:
         """Look at the network's outputs once, and let the method get ready."""
         with self._seeded(0, 1), self._autocast():
             example = to_float(self.images[:2])
-            outputs = predict(self.model, self.images[:2], self.device, 2)
+            outputs = predict_domain(self.model, self.images[:2], self.device, 2, name)
             if outputs.ndim != 2 or outputs.shape[1] != classes:
                 raise DataError(
                     f"The network gives {tuple(outputs.shape[1:])} outputs an image, and the domain "
@@ -135,7 +136,7 @@ class Loop:
             try:
                 return self._try_step(positions, progress)
             except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             self._halve()
 
@@ -200,9 +201,3 @@ class _Seeded:
 
     def __exit__(self, *details: object) -> None:
         self._fork.__exit__(*details)  # type: ignore[arg-type]
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

@@ -155,7 +155,8 @@ def train(
     Raises
     ------
     InputError
-        A parameter beyond its limits, or a method that misses the target's images.
+        A parameter beyond its limits, or a method that misses the target's images or gets them at another
+        size.
     DataError
         The network's outputs do not fit the classes, or the checkpoint is damaged or another training's.
     DivergenceError
@@ -176,6 +177,11 @@ def train(
     if chosen.sees_target and target is None:
         raise InputError(
             f"The method {type(chosen).__name__} looks at unlabelled images of the target: give target=..."
+        )
+    if chosen.sees_target and target is not None and target.image_size != domain.image_size:
+        raise InputError(
+            f"Source and target must have images of one size. Got {domain.image_size} pixels of '{domain.name}' and "
+            f"{target.image_size} of '{target.name}'; load both with the same image_size."
         )
     where = resolve_device(device)
     folder = None if checkpoint is None else Path(checkpoint)
