@@ -67,8 +67,9 @@ STAGES: dict[str, Stage] = {
         Stage("train", 1, f"{_NETWORKS}:train", "train networks", weight=80),
         Stage("evaluate", 1, f"{_NETWORKS}:evaluate", "evaluate on targets", weight=30),
         Stage("architectures", 1, "pipelines.stages.architectures:architectures", "compare architectures", weight=45),
-        Stage("activations", 1, f"{_NETWORKS}:activations", "layer activations", weight=50),
+        Stage("activations", 2, f"{_NETWORKS}:activations", "layer activations", weight=50),
         Stage("similarity", 1, f"{_COMPARISON}:similarity", "compare brain and network", weight=40),
+        Stage("halves", 1, "pipelines.stages.halves:halves", "score each half of the scenes", weight=38),
         Stage("paired", 1, f"{_COMPARISON}:paired", "with against without NeuRN", weight=35),
         Stage("report", 1, f"{_REPORTING}:report", "write the report", "folder"),
     )

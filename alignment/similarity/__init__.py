@@ -6,7 +6,7 @@ decided where they are made; neurons and units need the same kind, scaled alike.
 
 from .ceiling import NoiseCeiling, noise_ceiling, normalise, spearman_brown
 from .claims import published_claims
-from .compare import GroupComparison, compare_groups
+from .compare import LOWER_IS_CLOSER, GroupComparison, compare_groups, scene_halves
 from .groups import CELL_METRICS, METRICS, GroupScores, score_groups, score_layers
 from .inference import Interval, PairedTest, benjamini_hochberg, bootstrap, paired_permutation
 from .kde_iou import Densities, kde_densities, kde_iou
@@ -17,6 +17,7 @@ from .rsa import RdmTest, compare_rdms, linear_cka, rdm, rdm_permutation_test
 
 __all__ = [
     "CELL_METRICS",
+    "LOWER_IS_CLOSER",
     "METRICS",
     "Densities",
     "GroupComparison",
@@ -44,6 +45,7 @@ __all__ = [
     "rdm",
     "rdm_permutation_test",
     "rmse",
+    "scene_halves",
     "score_groups",
     "score_layers",
     "shuffled_scenes",

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from alignment._validation import check_integer, check_name, fail
 
@@ -17,12 +18,13 @@ from .groups import check_groups, group_rng
 from .inference import as_extreme, benjamini_hochberg, donor_codes, interval_limits, resample
 from .paired import score_cube
 
-__all__ = ["LOWER_IS_CLOSER", "GroupComparison", "compare_groups"]
+__all__ = ["LOWER_IS_CLOSER", "GroupComparison", "compare_groups", "scene_halves"]
 
 LOWER_IS_CLOSER: Final = frozenset({"rmse_mean", "rmse_nearest"})
 """Metrics of which a smaller value means more alike; of the others a larger one does."""
 
-_STATISTICS = ("a_value", "b_value", "difference", "ci_low", "ci_high", "p")
+_STATISTICS = ("a_value", "a_low", "a_high", "b_value", "b_low", "b_high", "difference", "ci_low", "ci_high", "p")
+_NUMBERS = (*_STATISTICS, "q", "a_cells", "b_cells", "a_donors", "b_donors")
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class GroupComparison:
     a, b : str
         The groups' names.
     table : pandas.DataFrame
-        One row a comparison (columns of ``by``), layer and metric: ``a_value``, ``b_value``, ``difference``
-        (a − b), ``ci_low``, ``ci_high``, ``p``, ``q``, ``a_cells``, ``b_cells``, ``a_donors``, ``b_donors``,
-        ``permuted`` ("donors" or "cells") and ``note``.
+        One row a comparison (columns of ``by``), layer and metric: ``a_value`` with its interval ``a_low`` to
+        ``a_high``, the same of b, ``difference`` (a − b) with ``ci_low`` to ``ci_high``, ``p``, ``q``,
+        ``a_cells``, ``b_cells``, ``a_donors``, ``b_donors``, ``permuted`` ("donors" or "cells") and ``note``.
     parameters : dict
         How layers were chosen, resamples, permutations, seed: for the provenance.
     """
@@ -45,6 +47,57 @@ class GroupComparison:
     b: str
     table: pd.DataFrame
     parameters: dict[str, Any]
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return the table as a labelled data set along ``comparison``.
+
+        Returns
+        -------
+        xarray.Dataset
+            Numbers are variables; model, layer, metric and all other words are coordinates. Attributes: ``a``,
+            ``b`` and the parameters.
+
+        Examples
+        --------
+        >>> scores = pd.DataFrame({"layer": "conv1", "cell": range(8), "rmse_mean": [0.1, 0.2] * 4})
+        >>> groups = {"Fezf2-1": [0, 2, 4], "Sst-1": [1, 3, 5]}
+        >>> labelled = compare_groups(scores, groups, "Fezf2-1", "Sst-1", layer="all").to_xarray()
+        >>> round(labelled["difference"].sel(comparison=labelled["layer"] == "conv1").item(), 3)
+        -0.1
+        """
+        words = [name for name in self.table.columns if name not in _NUMBERS]
+        kept = {name: ("comparison", self.table[name].to_numpy(np.float64)) for name in _NUMBERS if name in self.table}
+        coordinates = {name: ("comparison", self.table[name].to_numpy()) for name in words}
+        known = {name: value for name, value in self.parameters.items() if value is not None}
+        return xr.Dataset(kept, coordinates, attrs={"a": self.a, "b": self.b, **known})
+
+
+def scene_halves(scenes: int, seed: int = 0) -> Array:
+    """Draw which scenes belong to the first of two halves: a layer is chosen there and scored on the others.
+
+    Parameters
+    ----------
+    scenes : int
+        How many, at least 4: a correlation over fewer than two scenes is none.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    (scene,) bool array
+        True for the first half, which has the smaller share of an odd number.
+
+    Examples
+    --------
+    >>> first = scene_halves(118)
+    >>> int(first.sum()), int((~first).sum())
+    (59, 59)
+    """
+    check_integer(scenes, "scenes", "scene_halves", low=4)
+    check_integer(seed, "seed", "scene_halves", low=0)
+    first = np.zeros(scenes, dtype=bool)
+    first[np.random.default_rng([seed, scenes]).permutation(scenes)[: scenes // 2]] = True
+    return first
 
 
 def compare_groups(
@@ -240,16 +293,23 @@ def _statistics(
 ) -> tuple[Array, str]:
     """Return (statistic, test) and what was permuted; scores are (cell, test) a side."""
     out = np.full((len(_STATISTICS), scores[0].shape[1]), np.nan)
-    out[0], out[1] = (side.mean(axis=0) for side in scores)
-    out[2] = out[0] - out[1]
+    at = {name: position for position, name in enumerate(_STATISTICS)}
+    a_value, b_value = (side.mean(axis=0) for side in scores)
+    difference = a_value - b_value
+    out[at["a_value"]], out[at["b_value"]], out[at["difference"]] = a_value, b_value, difference
     own = [np.unique(side, return_inverse=True)[1].reshape(-1).astype(np.int64) for side in codes]
-    if min(len(side) for side in own) > 1:
-        draws = [
-            np.concatenate([shares @ side for shares in resample(code, bootstraps, group_rng(name, seed))])
-            for side, code, name in zip(scores, own, names, strict=True)
-        ]
-        independent = min(int(code.max()) + 1 if code.max() > 0 else len(code) for code in own)
-        out[3:5] = interval_limits(draws[0] - draws[1], out[2], independent)
+    draws, independent = {}, {}
+    for letter, side, code, name in zip("ab", scores, own, names, strict=True):
+        if len(side) < 2:
+            continue
+        independent[letter] = int(code.max()) + 1 if code.max() > 0 else len(code)
+        drawn = [shares @ side for shares in resample(code, bootstraps, group_rng(name, seed))]
+        draws[letter] = np.concatenate(drawn)
+        low, high = interval_limits(draws[letter], side.mean(axis=0), independent[letter])
+        out[at[f"{letter}_low"]], out[at[f"{letter}_high"]] = np.maximum(low, 0.0), high
+    if len(draws) == 2:
+        limits = interval_limits(draws["a"] - draws["b"], difference, min(independent.values()))
+        out[at["ci_low"]], out[at["ci_high"]] = limits
     apart = len(np.intersect1d(codes[0], codes[1])) == 0 and min(int(code.max()) for code in own) > 0
     together = np.concatenate(scores)
     blocks = np.unique(np.concatenate(codes), return_inverse=True)[1] if apart else np.arange(len(together))
@@ -263,6 +323,6 @@ def _statistics(
         size = side_a.sum(axis=1, keepdims=True)
         sums = side_a @ together
         null = sums / size - (together.sum(axis=0) - sums) / (len(together) - size)
-        counts += as_extreme(null, out[2], "two-sided")
-    out[5] = (counts + 1) / (permutations + 1)
+        counts += as_extreme(null, difference, "two-sided")
+    out[at["p"]] = (counts + 1) / (permutations + 1)
     return out, "donors" if apart else "cells"

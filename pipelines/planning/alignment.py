@@ -90,6 +90,7 @@ class Alignment:
             "layers": study.activations.layers,
             "batch_size": study.activations.batch_size,
             "grid": list(study.representations.grid),
+            "halves": study.seed,
         }
         inputs, where = {"scenes": scenes}, {}
         if model.weights == "trained":

@@ -77,6 +77,7 @@ def evaluate(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dic
 def activations(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, xr.Dataset]:
     """Read a network's layers on the natural scenes, in execution order."""
     from alignment.models import extract_activations
+    from alignment.similarity import scene_halves
 
     if "trained" in inputs:
         model = _trained(params, inputs["trained"])
@@ -92,6 +93,7 @@ def activations(inputs: Inputs, params: Mapping[str, Any], context: Context) -> 
         grid=tuple(params["grid"]),
         batch_size=params["batch_size"],
         device=context.device,
+        halves=scene_halves(len(images), seed=params["halves"]),
     )
     names = {}
     for index, (name, data) in enumerate(layers.items()):

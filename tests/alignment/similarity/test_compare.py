@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from alignment.similarity import benjamini_hochberg, compare_groups
+from alignment.similarity import benjamini_hochberg, compare_groups, scene_halves
 from neural_alignment import InputError
 
 LAYERS = ("conv1", "conv2", "fc")
@@ -145,3 +147,39 @@ def test_refused(change: dict, message: str) -> None:
     arguments = {"cells": scores(0), "groups": GROUPS, "a": "Fezf2-1", "b": "Sst-1", "layer": "fc"} | change
     with pytest.raises(InputError, match=message):
         compare_groups(**arguments)
+
+
+@given(st.integers(4, 300), st.integers(0, 2**32))
+def test_halves_of_the_scenes_are_halves(scenes: int, seed: int) -> None:
+    first = scene_halves(scenes, seed)
+    assert first.dtype == bool and first.shape == (scenes,)
+    assert first.sum() == scenes // 2
+    np.testing.assert_array_equal(first, scene_halves(scenes, seed))
+
+
+def test_halves_depend_on_the_seed_and_refuse_too_few() -> None:
+    assert len({scene_halves(118, seed).tobytes() for seed in range(20)}) == 20
+    with pytest.raises(InputError, match="'scenes' parameter of scene_halves must be an integer ≥ 4. Got 3"):
+        scene_halves(3)
+
+
+def test_each_side_has_its_own_interval() -> None:
+    found = compare_groups(scores(0), GROUPS, "Fezf2-1", "Sst-1", DONORS, layer="all").table
+    for side in "ab":
+        assert (found[f"{side}_low"] < found[f"{side}_value"]).all()
+        assert (found[f"{side}_value"] < found[f"{side}_high"]).all()
+    single = compare_groups(scores(0), GROUPS, "Fezf2-1", "one", DONORS, layer="fc").table.iloc[0]
+    assert np.isnan([single["b_low"], single["b_high"]]).all()
+    assert single["a_low"] < single["a_value"] < single["a_high"]
+
+
+def test_as_labelled_data() -> None:
+    found = compare_groups(scores(0), GROUPS, "Fezf2-1", "Sst-1", DONORS, layer="all")
+    labelled = found.to_xarray()
+    assert labelled.sizes == {"comparison": len(found.table)}
+    assert (labelled.attrs["a"], labelled.attrs["b"], labelled.attrs["layer"]) == ("Fezf2-1", "Sst-1", "all")
+    assert {"layer", "metric", "permuted", "note"} <= set(labelled.coords)
+    chosen = labelled.where((labelled["layer"] == "fc") & (labelled["metric"] == "rmse_mean"), drop=True)
+    row = found.table.query("layer == 'fc' and metric == 'rmse_mean'").iloc[0]
+    assert float(chosen["difference"]) == row["difference"]
+    assert float(chosen["a_cells"]) == 20
