@@ -1,8 +1,9 @@
-"""Synthetic shifts: a domain rotated, scaled, occluded, blurred, inverted, at low contrast or with noise.
+"""Synthetic shifts: a domain rotated, scaled, occluded, blurred, inverted, at low contrast, with noise, and more.
 
 Each shift is a pure function of the images, its strength and a seed, so a shifted domain is as fixed as the
 one that it is made from. Strengths are in units that a reader can picture and fit in a domain's name:
-``mnist.rotation-30`` is MNIST with every digit turned by 30 degrees to the left or to the right.
+``mnist.rotation-30`` is MNIST with every digit turned by 30 degrees to the left or to the right. The common
+corruptions of :mod:`alignment.transfer.severities` count in severities from 1 to 5: ``cifar100.jpeg-5``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignment._validation import check_choice, check_integer
+from alignment.transfer.severities import SEVERITIES
 
 if TYPE_CHECKING:
     import torch
@@ -135,6 +137,7 @@ SHIFTS: dict[str, Shift] = {
         Shift("inversion", "% of the way to the negative", 100, 1, 100, _inversion),
         Shift("contrast", "% of the contrast that is kept", 30, 1, 100, _contrast),
         Shift("noise", "standard deviation in % of the range", 20, 1, 100, _noise),
+        *(Shift(name, f"severity {what}", 3, 1, 5, function) for name, (what, function) in SEVERITIES.items()),
     )
 }
 """The shifts by name."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Domain", "check_domain", "domain_files", "list_domains", "load_domain"]
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "all")
 _ALIASES = {
     "digits_inverted": "digits.inversion",
     "digits_low_contrast": "digits.contrast",
@@ -43,7 +43,7 @@ class Domain:
     ----------
     name : str
         The domain's name.
-    split : {"train", "test"}
+    split : {"train", "test", "all"}
         Which split.
     images : (n, 3, y, x) uint8 array
         The images, 0..255.
@@ -215,7 +215,7 @@ def domain_files(name: str, split: str, data: str | Path | None) -> list[Path]:
         The files are not in the folder.
     """
     parsed = _parse(name)
-    check_choice(split, "split", "load_domain", SPLITS)
+    _check_split(split, parsed)
     if parsed.base == "folder":
         return folder_files(_data_folder(data, name), _folder_parts(parsed, data, name), split)[0]
     files = SOURCES[parsed.base].files
@@ -236,11 +236,11 @@ def load_domain(
     ----------
     name : str
         ``digits``, ``digits_m``, ``digits_inverted``, ``digits_low_contrast``, ``digits_noisy`` (embedded);
-        ``mnist``, ``mnist_m``, ``usps``, ``svhn``, ``cifar100``, ``cifar27`` or ``folder.PATH.TO.DOMAIN``
-        (files in ``data``). A shift may follow any of them: ``usps.blur``, ``mnist.rotation-45``; see
-        :data:`alignment.transfer.SHIFTS` for their units.
-    split : {"train", "test"}
-        Which split.
+        ``mnist``, ``mnist_m``, ``usps``, ``svhn``, ``cifar100``, ``cifar27``, ``cifar20``, ``cifar80`` or
+        ``folder.PATH.TO.DOMAIN`` (files in ``data``). A shift may follow any of them: ``usps.blur``,
+        ``mnist.rotation-45``; see :data:`alignment.transfer.SHIFTS` for their units.
+    split : {"train", "test", "all"}
+        Which split; ``all``, every image, is for folders.
     data : path, optional
         Folder of the data sets that are not embedded.
     image_size : int, optional
@@ -268,7 +268,7 @@ def load_domain(
     (450, 3, 32, 32)
     """
     parsed = _parse(name)
-    check_choice(split, "split", "load_domain", SPLITS)
+    _check_split(split, parsed)
     check_integer(image_size, "image_size", "load_domain", low=8, high=1024)
     check_integer(seed, "seed", "load_domain", low=0)
     if limit is not None:
@@ -285,6 +285,10 @@ def load_domain(
         draw = int(np.random.SeedSequence([seed, SPLITS.index(split)]).generate_state(1)[0])
         images = apply_shift(images, parsed.shift, parsed.strength, seed=draw)
     return Domain(name, split, images, raw.labels, raw.classes, *terms)
+
+
+def _check_split(split: str, parsed: _Name) -> None:
+    check_choice(split, "split", "load_domain", SPLITS if parsed.base == "folder" else SPLITS[:2])
 
 
 def _from_folder(

@@ -1,7 +1,8 @@
 """Image folders as domains: ``data/DOMAIN/class/*.jpg``, the layout of PACS, Office, VisDA and DomainNet.
 
 ``folder.PACS.sketch`` reads ``data/PACS/sketch``. A domain folder that holds only ``train`` and ``test`` is
-taken as split already; any other is split by a fixed draw, one image of five of each class for testing.
+taken as split already; any other is split by a fixed draw, one image of five of each class for testing. The split
+``all`` is every image: for folders that are all test, such as ImageNet-R.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def folder_files(base: Path, parts: tuple[str, ...], split: str) -> tuple[list[P
         The data folder.
     parts : tuple of str
         The path of the domain's folder below it.
-    split : {"train", "test"}
+    split : {"train", "test", "all"}
         Which images.
 
     Returns
@@ -50,6 +51,8 @@ def folder_files(base: Path, parts: tuple[str, ...], split: str) -> tuple[list[P
     subfolders = _subfolders(folder)
     if {path.name for path in subfolders} == {"train", "test"}:
         classes = tuple(path.name for path in _subfolders(folder / "train"))
+        if split == "all":
+            raise DataError(f"{folder} is split into train and test: it has no split 'all'. Ask for 'test'.")
         listed = _by_class(folder / split, _subfolders(folder / split))
         unknown = sorted(set(listed) - set(classes))
         if unknown:
@@ -57,6 +60,8 @@ def folder_files(base: Path, parts: tuple[str, ...], split: str) -> tuple[list[P
         return [path for files in listed.values() for path in files], classes
     listed = _by_class(folder, subfolders)
     files = [path for members in listed.values() for path in members]
+    if split == "all":
+        return files, tuple(listed)
     labels = np.repeat(np.arange(len(listed)), [len(members) for members in listed.values()])
     # The split is part of the domain: one draw for every seed of a study.
     train, test = stratified_split(labels, 0.2, seed=0)

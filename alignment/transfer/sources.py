@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignment.transfer.cifar import CIFAR27_CLASSES, read_cifar
+from alignment.transfer.cifar import CIFAR20_CLASSES, CIFAR27_CLASSES, read_cifar
 from alignment.transfer.images import stratified_split
 from alignment.transfer.mnist_m import blend_digits, embedded_photographs, read_photographs
 from neural_alignment import DataError
@@ -293,6 +293,16 @@ def _read_cifar27(folder: Path, split: str, seed: int) -> Raw:
     return Raw(*read_cifar(_cifar_files(folder, split)[0], CIFAR27_CLASSES))
 
 
+def _read_cifar20(folder: Path, split: str, seed: int) -> Raw:
+    del seed
+    return Raw(*read_cifar(_cifar_files(folder, split)[0], CIFAR20_CLASSES))
+
+
+def _read_cifar80(folder: Path, split: str, seed: int) -> Raw:
+    del seed
+    return Raw(*read_cifar(_cifar_files(folder, split)[0], without=CIFAR20_CLASSES))
+
+
 _DIGITS_TERMS = (
     "CC BY 4.0",
     "Alpaydin & Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Machine Learning Repository",
@@ -331,6 +341,8 @@ SOURCES: dict[str, Source] = {
         "Netzer et al. (2011), Reading digits in natural images with unsupervised feature learning",
     ),
     "cifar100": Source(_read_cifar100, _cifar_files, *_CIFAR_TERMS),
+    "cifar20": Source(_read_cifar20, _cifar_files, *_CIFAR_TERMS),
     "cifar27": Source(_read_cifar27, _cifar_files, *_CIFAR_TERMS),
+    "cifar80": Source(_read_cifar80, _cifar_files, *_CIFAR_TERMS),
 }
 """The data sets by name."""

@@ -92,3 +92,16 @@ def test_faults_are_named(pacs: Path) -> None:
 def test_names_without_a_folder_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="names no folder"):
         load_domain(name, "train", data=tmp_path)
+
+
+def test_the_split_all_is_every_image_of_a_folder_that_is_not_split(pacs: Path, tmp_path: Path) -> None:
+    whole = load_domain("folder.PACS.sketch", "all", data=pacs, image_size=16)
+    assert len(whole) == 30 and np.bincount(whole.labels).tolist() == [10, 10, 10]
+    with pytest.raises(InputError, match="one of 'train', 'test'"):
+        load_domain("digits", "all")
+    for split in ("train", "test"):
+        folder = tmp_path / "office" / split / "cup"
+        folder.mkdir(parents=True)
+        Image.new("RGB", (20, 20)).save(folder / "0.png")
+    with pytest.raises(DataError, match="no split 'all'"):
+        load_domain("folder.office", "all", data=tmp_path)

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from alignment.transfer import domain_files, load_domain, sources
-from alignment.transfer.cifar import CIFAR27, CIFAR27_CLASSES, read_cifar
+from alignment.transfer.cifar import CIFAR20_CLASSES, CIFAR27, CIFAR27_CLASSES, read_cifar
 from neural_alignment import DataError
 
 
@@ -229,3 +229,12 @@ def test_real_mnist_m(shared_data: Path) -> None:
     # On the digits' black the photograph shows as it is; on their white it shows inverted.
     on, off = digits.images > 250, digits.images < 5
     assert made.images[on].mean() == pytest.approx(255 - made.images[off].mean(), abs=12)
+
+
+def test_cifar20_and_cifar80_share_no_class_and_are_all_of_cifar100(shared_data: Path) -> None:
+    names = [load_domain(name, "test", data=shared_data, limit=200).classes for name in ("cifar20", "cifar80")]
+    assert len(names[0]) == 20 and len(names[1]) == 80
+    assert names[0] == CIFAR20_CLASSES == tuple(sorted(CIFAR20_CLASSES))
+    assert not set(names[0]) & set(names[1])
+    assert set(names[0]) | set(names[1]) == set(load_domain("cifar100", "test", data=shared_data, limit=100).classes)
+    assert len(load_domain("cifar20", "train", data=shared_data)) == 2000
