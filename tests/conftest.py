@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,3 +27,21 @@ def shared_data() -> Path:
 def shared_oracles() -> Path:
     """Values read off published figures; the test skips where they are missing."""
     return _folder("oracles")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Write what the tests of fetching measured as a table: each fault, ours beside AllenSDK's own result."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    rows = sorted(
+        value
+        for report in reports
+        for name, value in getattr(report, "user_properties", [])
+        if name == "fault table" and report.when == "call"
+    )
+    if not rows:
+        return
+    path = config.rootpath / "build" / "fault_table.md"
+    path.parent.mkdir(exist_ok=True)
+    lines = ["| fault | `nalign observatory fetch`, one attempt | AllenSDK alone |", "|---|---|---|"]
+    path.write_text("\n".join([*lines, *(f"| {' | '.join(row[2:])} |" for row in rows), ""]), encoding="utf-8")
+    terminalreporter.write_line(f"{len(rows)} of {rows[0][1]} faults beside AllenSDK: {path}")

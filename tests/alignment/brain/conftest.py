@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import h5py
@@ -12,6 +15,19 @@ import numpy as np
 import pytest
 
 from alignment.brain.observatory import Observatory, Session
+
+
+def _beside(name: str) -> ModuleType:
+    """Load a module that lies beside the tests, so that they can import it by its name."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+allen_server, fetch_cases = _beside("allen_server"), _beside("fetch_cases")
 
 PIPELINE = "processing/brain_observatory_pipeline"
 SWEEP = 7  # frames in 0.25 s at 30 Hz, as AllenSDK counts them
@@ -177,3 +193,53 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Observatory:
 
     folder = tmp_path_factory.mktemp("simulated") / "observatory"
     return Observatory(simulate_observatory(folder, cells=12, trials=30, sessions=2, seed=0))
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Three small NWB files by experiment, compressed so that damage within them shows; read them only."""
+    return fetch_cases.write_sources(tmp_path_factory.mktemp("sources"), SmallFile)
+
+
+@pytest.fixture
+def server(sources: dict[int, Path]) -> Iterator[Any]:
+    """A server on this machine that serves the three sessions, and breaks answers on demand."""
+    with allen_server.AllenServer(fetch_cases.records(), sources) as running:
+        running.stall_s = 5.0
+        yield running
+
+
+# The rows of the fault table, in its order.
+_FAULTS = (
+    "cut short, length announced",
+    "cut short, no length announced",
+    "503",
+    "stall",
+    "slow drip",
+    "corrupted bytes",
+    "another file",
+    "redirect loop",
+    "connection dropped",
+    "connection refused",
+    "SIGINT in mid-file",
+    "SIGTERM in mid-file",
+    "SIGKILL in mid-file",
+    "two processes at once",
+    "list: no JSON",
+    "list: success false",
+    "list: 503",
+    "list: cut short, length announced",
+    "list: cut short, no length announced",
+    "list: redirect loop",
+)
+
+
+@pytest.fixture
+def note_fault(record_property: Callable[[str, object], None]) -> Callable[[str, str, str], None]:
+    """``note_fault(fault, ours, allensdk)`` puts a row into the fault table, see ``tests/conftest.py``."""
+
+    def note(fault: str, ours: str, allensdk: str) -> None:
+        # With the test's report the row comes from whichever process of a parallel run it was measured in.
+        record_property("fault table", [_FAULTS.index(fault), len(_FAULTS), fault, ours, allensdk])
+
+    return note

@@ -1,0 +1,109 @@
+"""Fetching the catalogue: a good list is kept, a bad answer never replaces it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fetch_cases import ONCE, PATIENT
+
+from alignment.brain import _allen_layout as layout
+from alignment.brain.download import fetch_manifests
+from neural_alignment import DataError
+
+WAITED_FOR = ("stall",)  # AllenSDK waits for minutes; its client of lists has no time-out of its own
+
+
+def test_manifests_arrive_and_good_ones_are_kept(server: Any, tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    paths = fetch_manifests(tmp_path, server.uri, cells=True, network=PATIENT, progress=lambda *news: told.append(news))
+    assert [path.name for path in paths] == [
+        layout.CONTAINERS, layout.EXPERIMENTS, layout.MAPPINGS, layout.CELLS,
+    ]  # fmt: skip
+    assert json.loads(paths[0].read_text()) == server.records["ExperimentContainer"]
+    assert len(json.loads(paths[3].read_text())) == 4005  # three pages
+    assert told[-1][:2] == (4, 4)
+    asked = server.count("query")
+    fetch_manifests(tmp_path, server.uri, cells=True, network=PATIENT)
+    assert server.count("query") == asked
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("no JSON", "no JSON.*Down for maintenance"),
+        ("success false", "refused.*could not be executed"),
+        ("503", "503"),
+        ("cut short, length announced", "cut short|connection broke"),
+        ("cut short, no length announced", "no JSON"),
+        ("redirect loop", "in a circle"),
+        ("stall", "in time|connection broke"),
+    ],
+)
+def test_a_bad_answer_never_replaces_a_good_list(
+    fault: str, said: str, server: Any, tmp_path: Path, note_fault: Callable[..., None]
+) -> None:
+    fetch_manifests(tmp_path, server.uri, network=PATIENT)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.json")}
+    server.fail("query", fault, times=31 if fault == "redirect loop" else 1)
+    with pytest.raises(DataError, match=said):
+        fetch_manifests(tmp_path, server.uri, refresh=True, network=ONCE)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.json")} == before
+    server.heal()
+    server.records["ExperimentContainer"] = server.records["ExperimentContainer"][:2]
+    fetch_manifests(tmp_path, server.uri, refresh=True, network=ONCE)
+    assert len(json.loads((tmp_path / layout.CONTAINERS).read_text())) == 2
+    if fault not in WAITED_FOR:
+        told = _sdk_list(fault, server, tmp_path / "sdk")
+        note_fault(f"list: {fault}", "error, good list stays; next call works", told)
+        assert told.startswith("fails")
+        assert ("; next call fails" in told) == (fault == "success false")
+
+
+def _sdk_list(fault: str, server: Any, folder: Path) -> str:
+    module = pytest.importorskip("allensdk.core.brain_observatory_cache")
+    folder.mkdir()
+    cache = module.BrainObservatoryCache(manifest_file=str(folder / layout.MANIFEST), base_uri=server.uri)
+    server.fail("query", fault, times=31 if fault == "redirect loop" else 1)
+    first = _outcome(cache.get_experiment_containers)
+    server.heal()
+    kept = "file kept" if (folder / layout.CONTAINERS).is_file() else "no file kept"
+    return f"{first}, {kept}; next call {_outcome(cache.get_experiment_containers)}"
+
+
+def _outcome(call: Callable[[], Any]) -> str:
+    try:
+        call()
+    except Exception as error:  # whatever AllenSDK or requests raise is the finding
+        return f"fails ({type(error).__name__})"
+    return "works"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda records: records.clear(), "it is empty"),
+        (lambda records: records[1].pop("specimen"), "record 1 has no specimen.donor.full_genotype"),
+        (
+            lambda records: records[0].update(targeted_structure=None),
+            "record 0 has no targeted_structure.acronym",
+        ),
+        (lambda records: records.append("text"), "record 3 has no id"),
+    ],
+)
+def test_a_list_of_another_form_is_refused(
+    spoil: Callable[[list[Any]], Any], said: str, server: Any, tmp_path: Path
+) -> None:
+    spoil(server.records["ExperimentContainer"])
+    with pytest.raises(DataError, match=said):
+        fetch_manifests(tmp_path, server.uri, network=ONCE)
+    assert not (tmp_path / layout.CONTAINERS).exists()
+
+
+def test_an_error_text_that_allensdk_stored_as_a_list_is_replaced(server: Any, tmp_path: Path) -> None:
+    (tmp_path / layout.CONTAINERS).write_text('"The query could not be executed"')
+    fetch_manifests(tmp_path, server.uri, network=ONCE)
+    assert len(json.loads((tmp_path / layout.CONTAINERS).read_text())) == 3
