@@ -159,7 +159,7 @@ def test_halves_of_the_scenes_are_halves(scenes: int, seed: int) -> None:
 
 def test_halves_depend_on_the_seed_and_refuse_too_few() -> None:
     assert len({scene_halves(118, seed).tobytes() for seed in range(20)}) == 20
-    with pytest.raises(InputError, match="'scenes' parameter of scene_halves must be an integer ≥ 4. Got 3"):
+    with pytest.raises(InputError, match=r"'scenes' parameter of scene_halves must be an integer ≥ 4\. Got 3"):
         scene_halves(3)
 
 
@@ -181,5 +181,5 @@ def test_as_labelled_data() -> None:
     assert {"layer", "metric", "permuted", "note"} <= set(labelled.coords)
     chosen = labelled.where((labelled["layer"] == "fc") & (labelled["metric"] == "rmse_mean"), drop=True)
     row = found.table.query("layer == 'fc' and metric == 'rmse_mean'").iloc[0]
-    assert float(chosen["difference"]) == row["difference"]
-    assert float(chosen["a_cells"]) == 20
+    assert chosen["difference"].item() == row["difference"]
+    assert chosen["a_cells"].item() == 20

@@ -17,7 +17,7 @@ from neural_alignment import InputError
 NAN = float("nan")
 
 
-def reference(a: np.ndarray, b: np.ndarray, size: int = 2**13) -> float:
+def reference(a: np.ndarray, b: np.ndarray, size: int = 2**14 + 1) -> float:
     kernels = gaussian_kde(a), gaussian_kde(b)
     widths = [float(np.sqrt(kernel.covariance[0, 0])) for kernel in kernels]
     low = min(x.min() - 3 * h for x, h in zip((a, b), widths, strict=True))
