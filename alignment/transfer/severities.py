@@ -2,9 +2,9 @@
 
 They follow the common corruptions of ImageNet-C and CIFAR-C (Hendrycks & Dietterich 2019, Benchmarking neural network
 robustness to common corruptions and perturbations): the same definitions and the same documented parameters, those of
-CIFAR-C for images of up to :data:`SMALL` pixels and those of ImageNet-C above. Random draws differ, and the blurs pad by
-reflection, so that single pixels are not those of the published files. Snow, frost, fog, motion, glass and elastic
-distortions, which need pictures or libraries of their own, are not here.
+CIFAR-C for images of up to :data:`SMALL` pixels and those of ImageNet-C above. Random draws differ, and the blurs pad
+by reflection, so that single pixels are not those of the published files. Snow, frost, fog, motion, glass and
+elastic distortions, which need pictures or libraries of their own, are not here.
 
 Each function takes images (n, channel, y, x) as floats 0..255, a severity from 1 to 5 and a generator; what leaves
 0..255 is clipped after it.
@@ -54,7 +54,8 @@ def _pick(table: Sequence[Sequence[Any]], images: Tensor, severity: float) -> An
 def _gaussian_noise(images: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     import torch
 
-    return images + 255 * _pick(_NOISE, images, severity) * torch.randn(images.shape, generator=generator)
+    sd = 255 * float(_pick(_NOISE, images, severity))
+    return images + sd * torch.randn(images.shape, generator=generator)
 
 
 def _shot_noise(images: Tensor, severity: float, generator: torch.Generator) -> Tensor:
@@ -78,7 +79,8 @@ def _impulse_noise(images: Tensor, severity: float, generator: torch.Generator) 
 def _speckle_noise(images: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     import torch
 
-    return images * (1 + _pick(_SPECKLE, images, severity) * torch.randn(images.shape, generator=generator))
+    sd = float(_pick(_SPECKLE, images, severity))
+    return images * (1 + sd * torch.randn(images.shape, generator=generator))
 
 
 def _gaussian_blur(images: Tensor, severity: float, generator: torch.Generator) -> Tensor:
@@ -152,7 +154,7 @@ def _contrast_loss(images: Tensor, severity: float, generator: torch.Generator) 
     """Pull every channel towards its own mean."""
     del generator
     mean = images.mean(dim=(2, 3), keepdim=True)
-    return mean + (images - mean) * _pick(_CONTRAST, images, severity)
+    return mean + (images - mean) * float(_pick(_CONTRAST, images, severity))
 
 
 def _pixelate(images: Tensor, severity: float, generator: torch.Generator) -> Tensor:

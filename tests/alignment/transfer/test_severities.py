@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_a_higher_severity_leads_farther_away(shift: str, side: int) -> None:
     images = picture(side)
     distances = [moved(images, shift, severity) for severity in range(1, 6)]
     assert 0 < distances[0] < distances[2] < distances[4]
-    assert all(after >= 0.9 * before for before, after in zip(distances, distances[1:], strict=False))
+    assert all(after >= 0.9 * before for before, after in itertools.pairwise(distances))
 
 
 def test_every_severity_is_a_shift_of_five_steps() -> None:
