@@ -18,6 +18,7 @@ from rich.table import Table
 from neural_alignment import NeuralAlignmentError, __version__
 from pipelines.commands import observatory, store
 from pipelines.commands.architectures import architectures
+from pipelines.commands.compare import compare
 
 __all__ = ["app", "main"]
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(store.app, name="cache")
 app.add_typer(observatory.app, name="observatory")
 app.command("architectures")(architectures)
+app.command("compare")(compare)
 
 # Typer carries a copy of click of its own in some versions: its base error, whichever it is.
 ClickError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +14,7 @@ from cache import Store
 from neural_alignment import DataError, InputError, __version__
 from pipelines.config import Study
 from pipelines.execution import execute
+from pipelines.files import copy_file, write_file, writing
 from pipelines.perform import Outcome, Site, perform
 from pipelines.plan import Plan, make_plan
 from pipelines.progress import Progress
@@ -140,36 +137,24 @@ def publish(plan: Plan, study: Study, store: Store, folder: Path) -> None:
     """Copy the report out of the store into the run folder, each file by rename, and write the provenance."""
     assert plan.report is not None
     entry = store.path(plan.report.stage, plan.report.key)
-    with _writing(folder):
+    with writing(folder):
         for source in sorted(entry.rglob("*")):
             if source.is_file() and source.name != "provenance.json":
-                _copy(source, folder / source.relative_to(entry))
+                copy_file(source, folder / source.relative_to(entry))
     tasks = [
         {"stage": task.stage, "key": task.key, "label": task.label, **store.provenance(task.stage, task.key)}
         for task in plan.tasks
         if store.has(task.stage, task.key)
     ]
     record = {"study": study.name, "neural_alignment": __version__, "store": str(store.root), "tasks": tasks}
-    with _writing(folder):
-        _write(folder / "provenance.json", json.dumps(record, indent=1, default=str) + "\n")
+    with writing(folder):
+        write_file(folder / "provenance.json", json.dumps(record, indent=1, default=str) + "\n")
 
 
 def _prepare(folder: Path, study: Study) -> None:
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "study.yaml", study_yaml(study))
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turn errors of the disk into one message: where, why, and what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"The run folder {folder} cannot be written ({error.strerror or error}). "
-            "Choose another with --out, or mend its permissions or the disk's space."
-        ) from None
+        write_file(folder / "study.yaml", study_yaml(study))
 
 
 def _raise_failures(outcomes: list[Outcome], folder: Path) -> None:
@@ -182,7 +167,7 @@ def _raise_failures(outcomes: list[Outcome], folder: Path) -> None:
     traces = [f"{outcome.stage} {outcome.label} {outcome.key}\n{outcome.trace}" for outcome in failed if outcome.trace]
     if traces:
         try:
-            _write(log, "\n".join(traces))
+            write_file(log, "\n".join(traces))
         except OSError:  # a full disk may be what failed: say that, with or without the log
             traces = []
     lines = _by_reason(failed)
@@ -205,26 +190,3 @@ def _by_reason(failed: list[Outcome]) -> list[str]:
         f"  - {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}: {message}"
         for message, names in reasons.items()
     ]
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
-
-
-def _write(path: Path, text: str) -> None:
-    with _replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a name beside ``path`` that takes its place at the end, and goes where the block fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

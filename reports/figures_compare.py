@@ -19,18 +19,26 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPARISON_COLUMNS", "compare_figure"]
 
-COMPARISON_COLUMNS = ("model", "layer_variant", "layer", "metric", "value_a", "value_b", "difference")
+COMPARISON_COLUMNS = ("model", "layer_variant", "layer", "metric", "a_value", "b_value", "difference")
 """What a comparison must have.
 
-It may also have ci_low, ci_high (of the difference), a_low, a_high, b_low, b_high, q, n_cells_a, n_cells_b,
-n_donors_a, n_donors_b.
+It may also have representation, ci_low, ci_high (of the difference), a_low, a_high, b_low, b_high, q, a_cells,
+b_cells, a_donors, b_donors: the table of :func:`alignment.similarity.compare_groups`.
 """
 
 _SIDES = (("a", "#0072b2", "o"), ("b", "#cc6677", "s"))
 _MOST_ROWS = 40
 
 
-def compare_figure(comparison: pd.DataFrame, a: str, b: str, *, simulated: bool, metric: str | None = None) -> Drawing:
+def compare_figure(
+    comparison: pd.DataFrame,
+    a: str,
+    b: str,
+    *,
+    simulated: bool,
+    metric: str | None = None,
+    representation: str | None = None,
+) -> Drawing:
     """Draw two groups side by side: on the left the score of each, on the right a − b with its 95 % interval.
 
     Parameters
@@ -45,6 +53,8 @@ def compare_figure(comparison: pd.DataFrame, a: str, b: str, *, simulated: bool,
         Whether the neurons are; the figure then says so.
     metric : str, optional
         Which metric; by default the first in the table.
+    representation : str, optional
+        Which kind; by default the first in the table, where it tells kinds.
 
     Returns
     -------
@@ -60,7 +70,7 @@ def compare_figure(comparison: pd.DataFrame, a: str, b: str, *, simulated: bool,
     --------
     >>> import pandas as pd
     >>> row = {"model": "vgg11", "layer_variant": "neurn", "layer": "conv3", "metric": "rmse_mean"}
-    >>> table = pd.DataFrame([row | {"value_a": 0.11, "value_b": 0.12, "difference": -0.01}])
+    >>> table = pd.DataFrame([row | {"a_value": 0.11, "b_value": 0.12, "difference": -0.01}])
     >>> compare_figure(table, "Fezf2", "Sst", simulated=True).name
     'compare_rmse_mean'
     """
@@ -72,6 +82,9 @@ def compare_figure(comparison: pd.DataFrame, a: str, b: str, *, simulated: bool,
         )
     metric = str(comparison["metric"].iloc[0]) if metric is None and len(comparison) else str(metric)
     table = comparison[(comparison["metric"] == metric) & comparison["difference"].notna()]
+    if "representation" in table.columns and len(table):
+        representation = str(table["representation"].iloc[0]) if representation is None else representation
+        table = table[table["representation"] == representation]
     if table.empty:
         raise DataError(
             f"The comparison of {a} with {b} has no scores of {metric!r} to draw. Choose groups that hold at "
@@ -95,7 +108,11 @@ def compare_figure(comparison: pd.DataFrame, a: str, b: str, *, simulated: bool,
         right.set(xlabel=f"difference in {name.split(',')[0]}", title=f"{a} − {b}")
         handles = _handles(a, b)
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    return Drawing(f"compare_{metric}", figure, _caption(table, a, b, metric, whole), f"{a} beside {b}, {metric}.")
+    caption = _caption(table, a, b, metric, whole)
+    if representation is not None:
+        caption += f" Representation: {representation}."
+    name = f"compare_{metric}" if representation is None else f"compare_{representation}_{metric}"
+    return Drawing(name, figure, caption, f"{a} beside {b}, {metric}.")
 
 
 def _handles(a: str, b: str) -> list[Line2D]:
@@ -118,7 +135,7 @@ def _scores(axes: Axes, table: pd.DataFrame) -> None:
         y = rows + (place - 0.5) * 0.3
         if {f"{side}_low", f"{side}_high"} <= set(table.columns):
             axes.hlines(y, table[f"{side}_low"], table[f"{side}_high"], color=colour, linewidth=1.1, alpha=0.5)
-        axes.scatter(table[f"value_{side}"], y, s=16, color=colour, marker=marker, zorder=3)
+        axes.scatter(table[f"{side}_value"], y, s=16, color=colour, marker=marker, zorder=3)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     quiet_grid(axes, "x")
     axes.tick_params(axis="y", length=0)
@@ -142,7 +159,7 @@ def _caption(table: pd.DataFrame, a: str, b: str, metric: str, whole: int) -> st
     for side, name in (("a", a), ("b", b)):
         known = [
             f"{noun} {pd.to_numeric(table[column]).max():,.0f}"
-            for noun, column in (("cells n =", f"n_cells_{side}"), ("donors n =", f"n_donors_{side}"))
+            for noun, column in (("cells n =", f"{side}_cells"), ("donors n =", f"{side}_donors"))
             if column in table.columns and table[column].notna().any()
         ]
         counts.append(f"{name}: {', '.join(known) or 'cells not counted'}")

@@ -41,12 +41,15 @@ class GroupComparison:
         ``a_cells``, ``b_cells``, ``a_donors``, ``b_donors``, ``permuted`` ("donors" or "cells") and ``note``.
     parameters : dict
         How layers were chosen, resamples, permutations, seed: for the provenance.
+    sides : (int array, int array)
+        The cells that were compared: those of a and of b that have all scores, none on both sides.
     """
 
     a: str
     b: str
     table: pd.DataFrame
     parameters: dict[str, Any]
+    sides: tuple[Array, Array]
 
     def to_xarray(self) -> xr.Dataset:
         """Return the table as a labelled data set along ``comparison``.
@@ -201,7 +204,7 @@ def compare_groups(
         "permutations": permutations,
         "seed": seed,
     }
-    return GroupComparison(a, b, table, parameters)
+    return GroupComparison(a, b, table, parameters, (sides[0], sides[1]))
 
 
 def _metrics(cells: pd.DataFrame, metrics: Sequence[str] | None, owner: str) -> list[str]:

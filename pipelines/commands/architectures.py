@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from neural_alignment import DataError, InputError, __version__
+from pipelines.files import write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -304,7 +304,7 @@ def _write(console: Console, out: Path, found: _Found, task: Task) -> None:
         same = marker.is_file() and marker.read_text(encoding="utf-8") == told
         if not (same and all((out / name).is_file() for name in names)):
             _fill(out, found)
-            _replace(marker, told.encode())
+            write_file(marker, told.encode())
     except (FileExistsError, NotADirectoryError):
         raise DataError(f"{out} cannot hold the results: it, or a part of its path, is a file. Choose --out.") from None
     for name in (*(name for name in names if name.endswith(".svg")), "tables", "provenance.json"):
@@ -317,10 +317,10 @@ def _fill(out: Path, found: _Found) -> None:
     for folder in ("figures", "tables"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for drawing in _drawings(found):
-        _replace(out / "figures" / f"{drawing.name}.svg", to_svg(drawing.figure))
+        write_file(out / "figures" / f"{drawing.name}.svg", to_svg(drawing.figure))
     for name, table in _tables(found).items():
         text = table.to_csv(index=False, float_format="%.8g", lineterminator="\n")
-        _replace(out / "tables" / f"{name}.csv", text.encode())
+        write_file(out / "tables" / f"{name}.csv", text.encode())
 
 
 def _drawings(found: _Found) -> list[Drawing]:
@@ -360,10 +360,3 @@ def _tables(found: _Found) -> dict[str, pd.DataFrame]:
 def _columns(pair: tuple[str, str] | None) -> list[str]:
     assert pair is not None
     return list(pair) if pair[0] != pair[1] else [pair[0], f"{pair[1]} (again)"]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -17,7 +17,7 @@ from reports.figures_compare import COMPARISON_COLUMNS
 def comparison(rows: int = 6, **changes: Any) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     a, b = rng.normal(0.11, 0.01, (2, rows))
-    frame = pd.DataFrame({"model": [f"m{k}" for k in range(rows)], "value_a": a, "value_b": b, "difference": a - b})
+    frame = pd.DataFrame({"model": [f"m{k}" for k in range(rows)], "a_value": a, "b_value": b, "difference": a - b})
     fixed = {"layer_variant": "neurn", "layer": "l1", "metric": "rmse_mean"}
     return frame.assign(**(fixed | changes))
 
@@ -32,7 +32,7 @@ def test_every_row_is_drawn_with_its_name_and_numbers() -> None:
     assert words(drawing)[:6] == [f"m{k}, NeuRN, l1" for k in range(6)]
     left, right = drawing.figure.axes
     shown = [item.get_offsets()[:, 0] for item in left.collections if isinstance(item, PathCollection)]
-    assert np.allclose(shown[0], table["value_a"]) and np.allclose(shown[1], table["value_b"])
+    assert np.allclose(shown[0], table["a_value"]) and np.allclose(shown[1], table["b_value"])
     (marks,) = (item for item in right.collections if isinstance(item, PathCollection))
     assert np.allclose(np.asarray(marks.get_offsets())[:, 0], table["difference"])
     filled = [tuple(colour[:3]) != (1.0, 1.0, 1.0) for colour in marks.get_facecolor()]
@@ -46,7 +46,7 @@ def test_it_says_simulated_only_where_it_is(simulated: bool) -> None:
 
 
 def test_cells_and_donors_of_both_sides_are_told() -> None:
-    table = comparison(n_cells_a=90, n_cells_b=1500, n_donors_a=4, n_donors_b=40)
+    table = comparison(a_cells=90, b_cells=1500, a_donors=4, b_donors=40)
     caption = compare_figure(table, "Sst", "Vip", simulated=False).caption
     assert "Sst: cells n = 90, donors n = 4; Vip: cells n = 1,500, donors n = 40" in caption
 
@@ -84,3 +84,13 @@ def test_a_missing_column_is_named(column: str) -> None:
 def test_nothing_to_draw_is_one_clear_message(table: pd.DataFrame, metric: str | None) -> None:
     with pytest.raises(DataError, match="comparison of a with b has no scores"):
         compare_figure(table, "a", "b", simulated=False, metric=metric)
+
+
+def test_kinds_of_representation_are_drawn_apart() -> None:
+    both = pd.concat([comparison(3, representation="weighted"), comparison(2, representation="tuning")])
+    first, other = (compare_figure(both, "a", "b", simulated=False, representation=kind) for kind in (None, "tuning"))
+    assert (first.name, other.name) == ("compare_weighted_rmse_mean", "compare_tuning_rmse_mean")
+    assert (len(first.figure.axes[0].get_yticklabels()), len(other.figure.axes[0].get_yticklabels())) == (3, 2)
+    assert "Representation: tuning." in other.caption
+    with pytest.raises(DataError, match="no scores of 'rmse_mean'"):
+        compare_figure(both, "a", "b", simulated=False, representation="matched")
