@@ -39,7 +39,62 @@ TABLES: dict[str, TableSpec] = {
     ),
     "transfer": TableSpec(
         ("model", "layer_variant", "source", "target", "seed", "accuracy"),
-        ("n", "epochs", "seconds", "ci_low", "ci_high", "classes"),
+        (
+            "method",
+            "sees_target",
+            "n",
+            "n_train",
+            "epochs",
+            "seconds",
+            "ci_low",
+            "ci_high",
+            "classes",
+            "ece",
+            "loss",
+            "balanced_accuracy",
+        ),
+    ),
+    "transfer_seeds": TableSpec(
+        ("model", "layer_variant", "source", "target", "mean", "sd", "seeds"), ("method", "ece", "ece_sd", "n")
+    ),
+    "transfer_paired": TableSpec(
+        ("reference", "model", "layer_variant", "source", "target", "difference", "seeds"),
+        ("method", "ci_low", "ci_high", "p", "q"),
+    ),
+    "transfer_overall": TableSpec(
+        ("reference", "layer_variant", "source", "target", "difference", "models", "seeds"),
+        ("method", "ci_low", "ci_high", "p", "q"),
+    ),
+    "transfer_ranks": TableSpec(
+        ("model", "layer_variant", "mean_accuracy", "mean_rank", "transfers"),
+        ("method",),
+    ),
+    "transfer_recall": TableSpec(
+        ("model", "layer_variant", "source", "target", "class_name", "recall", "n"), ("method", "sd", "seeds")
+    ),
+    "transfer_confusion": TableSpec(
+        ("model", "layer_variant", "source", "target", "true_class", "predicted_class", "n"), ("method", "seeds")
+    ),
+    "transfer_calibration": TableSpec(
+        ("model", "layer_variant", "source", "target", "low", "high", "n", "confidence", "accuracy"), ("method",)
+    ),
+    "transfer_features": TableSpec(
+        ("model", "layer_variant", "source", "target", "layer", "layer_index", "distance"),
+        (
+            "method",
+            "seed",
+            "units",
+            "mean_source",
+            "mean_target",
+            "sd_source",
+            "sd_target",
+            "active_source",
+            "active_target",
+            "sparsity_source",
+            "sparsity_target",
+            "images_source",
+            "images_target",
+        ),
     ),
     "cells": TableSpec(
         ("cell_specimen_id", "area", "cre_line", "genotype", "neuron_class"),
@@ -160,6 +215,13 @@ class ReportData:
         Tidy tables with the columns of :data:`TABLES`; columns that are optional there are filled with NaN.
         ``cell_scores.cell`` is the row's position in ``cells``. ``paired.difference`` is NeuRN − baseline.
         Fractions (accuracy) lie in [0, 1]; ``peak`` is in % dF/F, ``time_to_peak`` in s, ``depth_um`` in µm.
+    transfer_seeds, transfer_paired, transfer_overall, transfer_ranks, transfer_recall, transfer_confusion,
+    transfer_calibration, transfer_features : pandas.DataFrame, optional
+        Tables that follow from ``transfer`` and from what its runs keep beside it. A table without a
+        ``method`` is of plain training. ``reference`` names the layer (of plain training) that was
+        subtracted; ``transfer_overall`` is the mean over ``models``.
+    protocol : str, optional
+        How many images were trained and tested on, and how, in words.
     examples : Examples, optional
         Samples to look at.
     architectures : xarray.Dataset, optional
@@ -195,6 +257,15 @@ class ReportData:
     similarity: pd.DataFrame | None = None
     paired: pd.DataFrame | None = None
     transfer: pd.DataFrame | None = None
+    transfer_seeds: pd.DataFrame | None = None
+    transfer_paired: pd.DataFrame | None = None
+    transfer_overall: pd.DataFrame | None = None
+    transfer_ranks: pd.DataFrame | None = None
+    transfer_recall: pd.DataFrame | None = None
+    transfer_confusion: pd.DataFrame | None = None
+    transfer_calibration: pd.DataFrame | None = None
+    transfer_features: pd.DataFrame | None = None
+    protocol: str = ""
     cells: pd.DataFrame | None = None
     cell_scores: pd.DataFrame | None = None
     sessions: pd.DataFrame | None = None
@@ -264,6 +335,10 @@ def _complete(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         )
     absent = [column for column in spec.optional if column not in frame.columns]
     complete = frame.reset_index(drop=True).assign(**dict.fromkeys(absent, np.nan))
+    if "method" in spec.optional:
+        complete = complete.assign(method=complete["method"].fillna("plain"))
+    if "sees_target" in spec.optional:
+        complete = complete.assign(sees_target=complete["sees_target"].fillna(False).astype(bool))
     if name == "similarity":
         complete = _layer_order(complete)
     return complete

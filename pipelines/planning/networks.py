@@ -10,7 +10,10 @@ from neural_alignment import InputError
 from pipelines.config import ModelConfig, Study
 from pipelines.graph import Task
 
-__all__ = ["Networks", "network", "weights_of"]
+__all__ = ["FEATURE_IMAGES", "Networks", "network", "weights_of"]
+
+FEATURE_IMAGES = 256
+"""Images of each domain that are looked at inside the networks: means over channels need no more."""
 
 
 class Networks:
@@ -50,6 +53,10 @@ class Networks:
             inputs = {"trained": trained, "domain": domain}
             params = {**names, "network": network(model) | {"seed": seed}}
             tasks[f"evaluate:{label}"] = Task("evaluate", params, inputs, label)
+            if seed == self.config.seeds[0] and source != target:
+                params |= {"images": FEATURE_IMAGES}
+                inputs = {"trained": trained, "target": domain, "source": self.domain(source, "test", model.image_size)}
+                tasks[f"features:{label}"] = Task("features", params, inputs, label)
         return tasks
 
     def domain(self, name: str, split: str, image_size: int) -> Task:

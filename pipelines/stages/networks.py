@@ -11,7 +11,7 @@ import xarray as xr
 
 from pipelines.perform import Context, Inputs
 
-__all__ = ["activations", "domain", "evaluate", "train"]
+__all__ = ["activations", "domain", "evaluate", "features", "train"]
 
 
 def domain(inputs: Inputs, params: Mapping[str, Any], context: Context) -> xr.Dataset:
@@ -54,12 +54,17 @@ def train(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[s
         "seconds": result.seconds,
         "classes": list(source.classes),
         "n": len(source.labels),
+        "notes": list(result.notes),
     }
     return {"weights": weights, "history": result.history, "summary": summary}
 
 
 def evaluate(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Score a trained network once on one target's test split: a row of the transfer table and the confusion."""
+    """Score a trained network once on one target's test split.
+
+    ``row`` of the transfer table, ``confusion`` (true_class, predicted_class, n; pairs that occur), the bins of the
+    calibration error, all classes, and what the training had to tell.
+    """
     from alignment.transfer import Domain
     from alignment.transfer import evaluate as evaluate_model
 
@@ -69,9 +74,44 @@ def evaluate(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dic
     names = ("model", "layer_variant", "source", "target", "seed")
     row = {name: params[name] for name in names}
     row |= {"accuracy": scored.accuracy, "n": scored.n, "ci_low": scored.ci_low, "ci_high": scored.ci_high}
-    row |= {"ece": scored.ece, "balanced_accuracy": scored.balanced_accuracy, "classes": len(scored.classes)}
-    row |= {"epochs": trained["summary"]["epochs"], "seconds": trained["summary"]["seconds"]}
-    return {"row": pd.DataFrame([row]), "confusion": pd.DataFrame(scored.confusion).rename(columns=str)}
+    row |= {"ece": scored.ece, "loss": scored.loss}
+    row |= {"balanced_accuracy": scored.balanced_accuracy, "classes": len(scored.classes)}
+    told = trained["summary"]
+    row |= {"epochs": told["epochs"], "seconds": told["seconds"], "n_train": told["n"]}
+    true, predicted = np.nonzero(scored.confusion)
+    classes = np.array(scored.classes, dtype=object)
+    pairs = {"true_class": classes[true], "predicted_class": classes[predicted], "n": scored.confusion[true, predicted]}
+    return {
+        "row": pd.DataFrame([row]),
+        "confusion": pd.DataFrame(pairs),
+        "calibration": scored.calibration,
+        "classes": list(scored.classes),
+        "notes": list(told.get("notes", [])),
+    }
+
+
+def features(inputs: Inputs, params: Mapping[str, Any], context: Context) -> pd.DataFrame:
+    """Compare what a trained network makes of its source and of a target inside: a row a layer, the input first.
+
+    ``distance`` between the domains, and mean, sd, share of active values and sparsity on each; see
+    :func:`alignment.transfer.activation_statistics`. Both are seeded, stratified samples of the test splits.
+    """
+    from alignment.transfer import Domain, activation_statistics, feature_distances
+    from alignment.transfer.images import stratified_subset
+
+    domains = {name: Domain.from_dataset(inputs[name]) for name in ("source", "target")}
+    samples = {
+        name: domain.take(stratified_subset(domain.labels, max(params["images"], len(domain.classes)), params["seed"]))
+        for name, domain in domains.items()
+    }
+    model = _trained(params, inputs["trained"])
+    options = {"device": context.device, "with_input": True}
+    rows = feature_distances(model, samples["source"], samples["target"], **options)
+    rows.insert(1, "layer_index", np.arange(len(rows)))
+    for name, sample in samples.items():
+        told = activation_statistics(model, sample, **options).set_index("layer").drop(columns="units")
+        rows = rows.join(told.add_suffix(f"_{name}"), on="layer").assign(**{f"images_{name}": len(sample)})
+    return rows
 
 
 def activations(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, xr.Dataset]:

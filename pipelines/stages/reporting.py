@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from pipelines.perform import Context, Inputs
@@ -35,27 +34,29 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
     simulated = aligned and bool(inputs["population"]["responses"].attrs["simulated"])
     context.tell(0, 3, "tables")
     parts = gather_alignment(inputs, study) if aligned else {}
-    transfer = gather_transfer(inputs)
+    moved = gather_transfer(inputs, study)
+    notes = [*parts.pop("notes", ()), *moved.pop("notes", ())]
     context.tell(1, 3, "examples")
     data = ReportData(
         name=study["name"],
         title=study["title"],
-        sentence=_sentence(study, parts, transfer),
+        sentence=_sentence(study, parts, bool(moved)),
         simulated=simulated,
         origin=(SIMULATED_ORIGIN if simulated else ALLEN_ORIGIN) if aligned else "",
         study_yaml=yaml.safe_dump(study, sort_keys=False, allow_unicode=True, width=100),
         command="nalign run study.yaml",
-        transfer=transfer,
         examples=gather_examples(inputs, study),
         architectures=inputs["architectures"]["similarity"] if "architectures" in inputs else None,
         provenance=_provenance(inputs),
+        notes=notes,
         **parts,
+        **moved,
     )
     context.tell(2, 3, "pages")
     write_report(data, folder)
 
 
-def _sentence(study: Mapping[str, Any], parts: Mapping[str, Any], transfer: pd.DataFrame | None) -> str:
+def _sentence(study: Mapping[str, Any], parts: Mapping[str, Any], transfer: bool) -> str:
     models = ", ".join(model["label"] or model["name"] for model in study["models"])
     variants = " and ".join(_variant(name) for name in study["layer_variants"])
     said = [f"{models}, {variants}"]
@@ -65,7 +66,7 @@ def _sentence(study: Mapping[str, Any], parts: Mapping[str, Any], transfer: pd.D
             f"beside {len(cells):,} cells of {cells['area'].nunique()} visual areas and "
             f"{cells['genotype'].nunique()} genotypes"
         )
-    if transfer is not None:
+    if transfer:
         sources, targets = study["transfer"]["sources"], study["transfer"]["targets"]
         said.append(f"trained on {', '.join(sources)} and tested on {', '.join(targets)}")
     return "; ".join(said) + "."

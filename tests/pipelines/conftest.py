@@ -24,6 +24,7 @@ from cache import Store
 from pipelines.cli import main
 from pipelines.config import Study
 from pipelines.graph import STAGES, Stage, Task
+from pipelines.plan import make_plan
 from pipelines.study import load_study
 
 FIRST, SECOND = 501498760, 501498761  # the experiments of the tiny observatory
@@ -60,6 +61,11 @@ class Tiny:
 
     def loaded(self) -> Study:
         return load_study(self.study)
+
+    @property
+    def tasks(self) -> int:
+        """How many results the study needs: a stage more must not change every test."""
+        return len(make_plan(self.loaded(), self.store).tasks)
 
 
 def _call(*arguments: object, env: Mapping[str, str] | None = None, columns: int = 200) -> Result:

@@ -42,7 +42,7 @@ def changed(before: Plan, after: Plan) -> set[str]:
     return {stage for (stage, label), key in old.items() if new[stage, label] != key}
 
 
-NETWORKS = {"domain", "train", "evaluate"}
+NETWORKS = {"domain", "train", "evaluate", "features"}
 READERS = {"similarity", "paired", "report"}  # of anything on either side
 EVERYTHING = {"responses", "population", "representations", "scenes", "activations", *NETWORKS, *READERS}
 
@@ -52,7 +52,7 @@ def test_the_tasks_of_a_study(plan: Callable[..., Plan]) -> None:
     assert made.complete and made.report is not None and made.wanted == [made.report]
     assert Counter(task.stage for task in made.tasks) == {
         "responses": 2, "scenes": 1, "population": 1, "representations": 1, "domain": 3, "train": 2, "evaluate": 4,
-        "activations": 2, "similarity": 2, "paired": 1, "report": 1,
+        "features": 2, "activations": 2, "similarity": 2, "paired": 1, "report": 1,
     }  # fmt: skip
 
 
@@ -67,6 +67,7 @@ def test_numbers_of_tasks_follow_the_study(plan: Callable[..., Plan], study_valu
     counts = Counter(task.stage for task in made.tasks)
     # Two labels of one architecture are trained once: the label is no part of what training is.
     assert counts["train"] == 3 * 3 and counts["evaluate"] == 2 * 3 * 3 * 2
+    assert counts["features"] == 2 * 3  # of the first seed, on the one target that is not the source
     assert counts["similarity"] == 2 * 3 * 2 and counts["paired"] == 2 * 2 * 2
     assert counts["representations"] == 2 and counts["responses"] == 2
 
@@ -112,12 +113,12 @@ def test_where_the_data_lie_is_in_no_key(plan, observatory: Path, tmp_path: Path
         ({"similarity": {"bootstraps": 101}}, {*READERS}),
         ({"similarity": {"permutations": 100}}, {"paired", "report"}),
         ({"activations": {"layers": ["net.0"]}}, {"activations", *READERS}),
-        ({"transfer": {"epochs": 2}}, {"train", "evaluate", "activations", *READERS}),
-        ({"transfer": {"test_limit": 40}}, {"domain", "evaluate", "report"}),
-        ({"transfer": {"train_limit": 90}}, {"domain", "train", "evaluate", "activations", *READERS}),
+        ({"transfer": {"epochs": 2}}, {"train", "evaluate", "features", "activations", *READERS}),
+        ({"transfer": {"test_limit": 40}}, {"domain", "evaluate", "features", "report"}),
+        ({"transfer": {"train_limit": 90}}, {"domain", "train", "evaluate", "features", "activations", *READERS}),
         ({"seed": 1}, EVERYTHING - {"scenes"}),
         ({"models": [{"name": "small_cnn", "image_size": 16, "weights": "trained", "width": 2.0}]},
-         {"train", "evaluate", "activations", *READERS}),
+         {"train", "evaluate", "features", "activations", *READERS}),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "stages",  # a set's order differs by process
 )  # fmt: skip
@@ -201,7 +202,7 @@ def test_a_simulated_observatory_is_known_once_it_is_written(plan: Callable[...,
     assert not made.complete and made.report is None
     first, *others = made.wanted
     assert (first.stage, dict(first.params)) == ("observatory", {"cells": 2, "trials": 2, "sessions": 1, "seed": 0})
-    assert {task.stage for task in others} == {"domain", "evaluate"}  # what needs no brain need not wait
+    assert {task.stage for task in others} == {"domain", "evaluate", "features"}  # what needs no brain need not wait
 
 
 def test_a_written_simulated_observatory_completes_the_plan(

@@ -64,7 +64,7 @@ def test_the_run_folder_holds_what_is_promised(tiny) -> None:
     assert list((tiny.run / "figures").glob("*.svg"))
     assert load_study(tiny.run / "study.yaml") == tiny.loaded()
     told = json.loads((tiny.run / "provenance.json").read_text())
-    assert len(told["tasks"]) == 20 and told["study"] == "tiny"
+    assert len(told["tasks"]) == tiny.tasks and told["study"] == "tiny"
     assert {task["stage"] for task in told["tasks"]} >= {"responses", "train", "report"}
     assert not [path for path in tiny.run.rglob("*") if path.name.endswith(".tmp")]
 
@@ -80,13 +80,13 @@ def test_dropped_cells_are_told_in_the_report(tiny) -> None:
 
 
 def test_the_second_run_computes_nothing(tiny, nalign, monkeypatch) -> None:
-    assert "tiny: 20 computed, 0 kept from before" in tiny.first.out
+    assert f"tiny: {tiny.tasks} computed, 0 kept from before" in tiny.first.out
     plan = make_plan(tiny.loaded(), tiny.store)
     before = {task.key: tiny.store.provenance(task.stage, task.key) for task in plan.tasks}
     assert all(tiny.store.has(task.stage, task.key) for task in plan.tasks)
     monkeypatch.setattr("pipelines.execution.perform", None)  # whoever computes fails
     again = nalign("run", tiny.study, "--cache", tiny.store.root, "--out", tiny.out)
-    assert again.code == 0 and "tiny: 0 computed, 20 kept from before" in again.out
+    assert again.code == 0 and f"tiny: 0 computed, {tiny.tasks} kept from before" in again.out
     assert {task.key: tiny.store.provenance(task.stage, task.key) for task in plan.tasks} == before
 
 
@@ -103,7 +103,7 @@ def test_only_what_a_missing_result_needs_is_computed(tiny_copy, nalign, light_r
         tiny_copy.store.prune(stage=stage)
     result = nalign("run", tiny_copy.study, "--cache", tiny_copy.store.root, "--out", tiny_copy.out)
     # Evaluations and activations are there, so that no network is trained again; the page shows the targets' images.
-    assert result.code == 0 and "tiny: 6 computed, 14 kept" in result.out
+    assert result.code == 0 and f"tiny: 6 computed, {tiny_copy.tasks - 6} kept" in result.out
     assert tiny_copy.store.list("train") == [] and len(tiny_copy.store.list("domain")) == 2
 
 
@@ -286,7 +286,7 @@ def test_a_disk_that_fills_while_the_run_folder_is_laid_out(tiny, place: Place, 
 # -- errors and stops -----------------------------------------------------------------------------------------------
 
 
-def test_one_failing_task_stops_only_what_needs_it(place: Place, write_study, light_report) -> None:
+def test_one_failing_task_stops_only_what_needs_it(tiny, place: Place, write_study, light_report) -> None:
     study = write_study(place.folder)
     from pipelines.stages import networks
 
@@ -301,15 +301,15 @@ def test_one_failing_task_stops_only_what_needs_it(place: Place, write_study, li
         patch.setattr(networks, "train", train)
         result = place.run(study)
     assert result.code == 1
-    # Two evaluations, the activations, their comparison, the pair and the report need it.
-    assert "1 of 20 tasks failed, 6 that need them were skipped" in result.message
+    # Two evaluations, the features, the activations, their comparison, the pair and the report need it.
+    assert f"1 of {tiny.tasks} tasks failed, 7 that need them were skipped" in result.message
     assert "train small_cnn neurn on digits seed 0: " in result.message
     assert "RuntimeError: no such kernel" in result.message and "the next run goes on from there" in result.message
     log = place.run_folder / "errors.log"
     assert str(log) in result.message
     assert "Traceback" in log.read_text() and "no such kernel" in log.read_text()
     place.check_whole()
-    assert sum(place.kept().values()) == 13
+    assert sum(place.kept().values()) == tiny.tasks - 8
     again = place.run(study)
     assert again.code == 0 and "tiny: 7 computed, 13 kept from before" in again.out
     assert not log.exists()

@@ -17,7 +17,7 @@ def test_path_is_the_option_or_the_environment(nalign, tmp_path: Path) -> None:
 
 def test_list_names_every_result(tiny, nalign) -> None:
     result = nalign("cache", "list", "--cache", tiny.store.root)
-    assert result.code == 0 and "20 results, " in result.out
+    assert result.code == 0 and f"{tiny.tasks} results, " in result.out
     for entry in tiny.store.list():
         assert f"{entry.key[:16]}" in result.out
     assert "small_cnn neurn on digits seed 0" in result.out
@@ -51,7 +51,7 @@ def test_damage_is_found_and_removed_and_made_again(tiny_copy, nalign, light_rep
     file.write_bytes(content)
     found = nalign("cache", "verify", "--cache", store.root)
     assert found.code == 1
-    assert f"evaluate/{entry.key}: " in found.out and "20 results read, 1 damaged" in found.out
+    assert f"evaluate/{entry.key}: " in found.out and f"{tiny_copy.tasks} results read, 1 damaged" in found.out
     assert "nalign cache prune --damaged" in found.out
     removed = nalign("cache", "prune", "--damaged", "--cache", store.root)
     assert removed.code == 0 and entry.key[:16] in removed.out and "1 removed" in removed.out
@@ -68,7 +68,7 @@ def test_verify_one_stage(tiny, nalign) -> None:
 
 def test_prune_without_a_reason_removes_no_result(tiny_copy, nalign) -> None:
     assert "0 removed, 0 B" in nalign("cache", "prune", "--cache", tiny_copy.store.root).out
-    assert len(tiny_copy.store.list()) == 20
+    assert len(tiny_copy.store.list()) == tiny_copy.tasks
 
 
 def test_prune_says_what_would_go_first(tiny_copy, nalign) -> None:
@@ -105,7 +105,7 @@ def test_prune_to_a_size_and_by_age(tiny_copy, nalign) -> None:
 def test_a_wrong_limit_is_told_and_removes_nothing(tiny, nalign, option: str, value: str, told: str) -> None:
     result = nalign("cache", "prune", f"{option}={value}", "--cache", tiny.store.root)
     assert result.code == 2 and told in result.message
-    assert len(tiny.store.list()) == 20
+    assert len(tiny.store.list()) == tiny.tasks
 
 
 def test_a_wrong_stage_is_told(tiny, nalign) -> None:
