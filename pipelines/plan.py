@@ -70,5 +70,7 @@ def _report(study: Study, transfer: Mapping[str, Task], alignment: Mapping[str, 
         shown["observatory"].pop("folder")
     for model in shown["models"]:
         model["weights"] = Path(model["weights"]).name
+        if model["init"] is not None:
+            model["init"] = Path(model["init"]).name
     inputs = {**transfer, **(alignment or {})}
     return Task("report", {"study": shown}, inputs, study.name)

@@ -137,11 +137,12 @@ def _flatten(annotation: Any) -> list[type]:
 
 def _check_names(path: Path, study: Study) -> None:
     """Check names that the science modules define; imported here, so that a bad key is told without them."""
-    from alignment.models import LAYER_VARIANTS, list_models
+    from alignment.models import LAYER_VARIANTS, create_layer, list_models
 
     try:
-        for variant in study.layer_variants:
-            check_name(variant, "layer variant", LAYER_VARIANTS)
+        for layer in study.layer_variants:
+            check_name(layer.name, "layer variant", LAYER_VARIANTS)
+            create_layer(layer.name, **layer.options)
         known = list_models()
         names = [model.name for model in study.models]
         if study.architectures is not None and isinstance(study.architectures.models, list):
@@ -152,10 +153,22 @@ def _check_names(path: Path, study: Study) -> None:
         if study.transfer is not None:
             from alignment.transfer.domains import check_domain
 
-            for domain in (*study.transfer.sources, *study.transfer.targets):
+            before = [] if study.transfer.pretrain is None else [study.transfer.pretrain.domain]
+            for domain in (*study.transfer.sources, *study.transfer.targets, *before):
                 check_domain(domain)
+            _check_methods(study)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _check_methods(study: Study) -> None:
+    assert study.transfer is not None
+    if all(method.name == "plain" and not method.options for method in study.transfer.methods):
+        return
+    from alignment.transfer import create_method
+
+    for method in study.transfer.methods:
+        create_method(method.name, **method.options)
 
 
 def _absolute(study: Study, base: Path, data: str | Path | None) -> Study:
@@ -168,12 +181,11 @@ def _absolute(study: Study, base: Path, data: str | Path | None) -> Study:
         folder = Path(chosen).expanduser().resolve() if chosen else study.transfer.data
         if folder is not None:
             updates["transfer"] = study.transfer.model_copy(update={"data": _from(base, folder)})
-    models = [
-        model.model_copy(update={"weights": str(_from(base, Path(model.weights)))})
-        if _is_file_name(model.weights)
-        else model
-        for model in study.models
-    ]
+    models = []
+    for model in study.models:
+        given = {"weights": model.weights, "init": model.init}
+        files = {name: value for name, value in given.items() if value is not None and _is_file_name(value)}
+        models.append(model.model_copy(update={name: str(_from(base, Path(value))) for name, value in files.items()}))
     return study.model_copy(update={**updates, "models": models})
 
 

@@ -1,4 +1,4 @@
-"""The layers that stand beside NeuRN in every comparison, and the way to put one before a model."""
+"""The layers that stand beside NeuRN in every comparison, and the way to put one before a model or inside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch.nn import functional
 from alignment._validation import check_choice, check_integer, check_number
 from alignment.models._local_std import BORDERS, _pad
 from alignment.models.neurn import GREY_LEVEL, NeuRN, check_image
-from neural_alignment import InputError
+from alignment.models.stages import stage_ends
+from neural_alignment import InputError, closest
 
 __all__ = [
     "LAYER_VARIANTS",
@@ -210,28 +211,41 @@ def create_layer(name: str, **options: Any) -> nn.Module:
 
 
 class WithLayer(nn.Module):
-    """A layer in front of a model, looking outward as the model does.
+    """A layer in front of a model or inside it, looking outward as the model does.
 
     Attributes
     ----------
     layer : nn.Module
-        What the images pass first.
+        What the images pass first, or the output of the module ``after``.
     model : nn.Module
-        What comes after; where it is one of :func:`~alignment.models.create_model`, its ``name``,
+        The model; where it is one of :func:`~alignment.models.create_model`, its ``name``,
         ``image_size``, ``net`` and ``preprocessing`` can be read here too.
     layer_variant : str
         The layer's name in :data:`LAYER_VARIANTS`.
+    after : str
+        The module of the model whose output passes the layer; empty for a layer in front.
     """
 
-    def __init__(self, layer: nn.Module, model: nn.Module, layer_variant: str) -> None:
+    def __init__(self, layer: nn.Module, model: nn.Module, layer_variant: str, after: str = "") -> None:
         super().__init__()
         self.layer = layer
         self.model = model
         self.layer_variant = layer_variant
+        self.after = after
 
     def forward(self, image: Tensor) -> Any:
-        """Return what the model makes of the layer's output."""
-        return self.model(self.layer(image))
+        """Return what the model makes of the images with the layer in its place."""
+        if not self.after:
+            return self.model(self.layer(image))
+        # Only while it runs: the model is shared, and stays what it is for everybody else.
+        handle = self.model.get_submodule(self.after).register_forward_hook(self._pass)
+        try:
+            return self.model(image)
+        finally:
+            handle.remove()
+
+    def _pass(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        return self.layer(output)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -250,8 +264,8 @@ class WithLayer(nn.Module):
             raise
 
 
-def with_layer(model: nn.Module, name: str, **options: Any) -> WithLayer:
-    """Put the named layer in front of a model; the model itself is shared, not copied.
+def with_layer(model: nn.Module, name: str, position: str | int = "input", **options: Any) -> WithLayer:
+    """Put the named layer in front of a model, or inside it; the model itself is shared, not copied.
 
     Parameters
     ----------
@@ -259,8 +273,17 @@ def with_layer(model: nn.Module, name: str, **options: Any) -> WithLayer:
         Takes images (B, C, H, W) in [0, 1].
     name : str
         One of :data:`LAYER_VARIANTS`; ``baseline`` puts nothing there.
+    position : str or int, default "input"
+        ``"input"``; n for after the n-th stage of convolutional maps, counted from 1 (a stage ends where the maps
+        next become smaller, see :func:`~alignment.models.stages.stage_ends`); or the name of the module to stand
+        after, which must give maps (B, C, H, W).
     **options
         The layer's own parameters.
+
+    Raises
+    ------
+    InputError
+        Unknown layer, option, stage or module.
 
     Examples
     --------
@@ -272,7 +295,30 @@ def with_layer(model: nn.Module, name: str, **options: Any) -> WithLayer:
     layer = create_layer(name, **options)
     if not isinstance(model, nn.Module):
         raise InputError(f"with_layer takes a torch module to put the layer before. Got {type(model).__name__}.")
-    return WithLayer(layer, model, name)
+    return WithLayer(layer, model, name, _place(model, position))
+
+
+def _place(model: nn.Module, position: str | int) -> str:
+    """Return the name of the module that a position means; empty for the input."""
+    if position == "input":
+        return ""
+    if isinstance(position, str):
+        names = [name for name, _ in model.named_modules() if name]
+        inside = f"net.{position}"  # a model of the zoo: its layers are known by the bare network's names
+        if position in names or inside in names:
+            return position if position in names else inside
+        raise InputError(f"The network has no module {position!r} to put a layer after.{closest(position, names)}")
+    check_integer(position, "position", "with_layer", low=1)
+    weight = next(model.parameters(), torch.zeros(()))
+    size = int(getattr(model, "image_size", 64))
+    ends = stage_ends(model, torch.zeros(2, 3, size, size, device=weight.device, dtype=weight.dtype))
+    if position > len(ends):
+        listed = ", ".join(ends) or "none"
+        raise InputError(
+            f"The network has {len(ends)} stages of maps to put a layer after ({listed}). Got position {position}: "
+            "take a lower one, or name a module."
+        )
+    return ends[position - 1]
 
 
 def with_neurn(model: nn.Module, **options: Any) -> WithLayer:

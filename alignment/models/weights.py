@@ -68,7 +68,7 @@ def network_of(module: nn.Module) -> nn.Module:
     return module
 
 
-def load_weights(module: nn.Module, path: str | Path) -> dict[str, Any]:
+def load_weights(module: nn.Module, path: str | Path, *, new_head: bool = False) -> dict[str, Any]:
     """Load a file of weights into a network, or say what does not fit.
 
     Parameters
@@ -78,12 +78,14 @@ def load_weights(module: nn.Module, path: str | Path) -> dict[str, Any]:
     path : str or Path
         A ``.safetensors`` file, or a checkpoint of ``torch.save`` that holds tensors and plain containers
         only. It is read with ``weights_only=True``: a file that would run code is refused.
+    new_head : bool, default False
+        Leave the network's classifier as it is where the file's has another number of classes.
 
     Returns
     -------
     dict
         ``path``, ``prefix`` (what was stripped from the names), ``missing`` and ``unexpected`` (names that do
-        not matter: counters of batch normalisation).
+        not matter: counters of batch normalisation), and ``new_head`` (names left as they were).
 
     Raises
     ------
@@ -91,12 +93,20 @@ def load_weights(module: nn.Module, path: str | Path) -> dict[str, Any]:
         The file is missing, truncated, not a checkpoint, needs code to load, or belongs to another
         architecture; the message lists the missing, unexpected and misshapen names.
     """
-    net = network_of(module)
     path = Path(path)
-    found = read_weights(path)
+    return {"path": str(path), **fit_weights(module, read_weights(path), path, new_head=new_head)}
+
+
+def fit_weights(
+    module: nn.Module, found: Mapping[str, Tensor], path: str | Path, *, new_head: bool = False
+) -> dict[str, Any]:
+    """Load named tensors into a network as :func:`load_weights` does; ``path`` is what messages call them."""
+    net = network_of(module)
     expected = net.state_dict()
     prefix = _prefix(found, expected)
     found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    fresh = _other_classes(found, expected) if new_head else []
+    found = {**found, **{name: expected[name] for name in fresh}}
     missing = sorted(set(expected) - set(found))
     unexpected = sorted(set(found) - set(expected))
     shapes = [
@@ -110,7 +120,16 @@ def load_weights(module: nn.Module, path: str | Path) -> dict[str, Any]:
         raise DataError(_mismatch(path, net, serious, unexpected, shapes))
     check_finite(found, str(path))
     net.load_state_dict(found, strict=False)
-    return {"path": str(path), "prefix": prefix, "missing": missing, "unexpected": unexpected}
+    return {"prefix": prefix, "missing": missing, "unexpected": unexpected, "new_head": fresh}
+
+
+def _other_classes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Name the tensors of a classifier of another number of classes; none where more than one layer differs."""
+    other = [name for name in expected if name in found and found[name].shape != expected[name].shape]
+    pairs = [(found[name].shape, expected[name].shape) for name in other]
+    alike = all(len(theirs) > 0 and theirs[1:] == ours[1:] for theirs, ours in pairs)
+    layers = {name.rpartition(".")[0] for name in other}
+    return other if alike and len(layers) == 1 else []
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -203,7 +222,7 @@ def _prefix(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
             best, most = prefix, known
 
 
-def _mismatch(path: Path, net: nn.Module, missing: list[str], unexpected: list[str], shapes: list[str]) -> str:
+def _mismatch(path: str | Path, net: nn.Module, missing: list[str], unexpected: list[str], shapes: list[str]) -> str:
     parts = []
     for label, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)):
         if names:

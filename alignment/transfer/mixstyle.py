@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from alignment._validation import check_integer, check_number
+from alignment.models.stages import stage_ends
 from alignment.transfer.methods import Method
 from neural_alignment import InputError, closest
 
@@ -93,37 +93,8 @@ def mix_styles(maps: Tensor, alpha: float) -> Tensor:
 
 
 def early_stages(model: nn.Module, example: Tensor, stages: int) -> list[str]:
-    """Name the modules that end a network's first stages: the last ones before the maps get smaller."""
-    seen: list[tuple[str, int]] = []
-    handles = []
-    latest: torch.Size | None = None
-
-    def hook(name: str, convolution: bool) -> Any:
-        def note(module: nn.Module, inputs: Any, output: Any) -> None:
-            nonlocal latest
-            if not isinstance(output, Tensor) or output.ndim != 4:
-                return
-            latest = output.shape if convolution else latest
-            # With the latest convolution's channels: neither the image before it nor an attention's heads.
-            if latest is not None and output.shape[1] == latest[1] and 1 < output.shape[-1] <= latest[-1]:
-                seen.append((name, output.shape[-1]))
-
-        return note
-
-    for name, module in model.named_modules():
-        if not list(module.children()):
-            handles.append(module.register_forward_hook(hook(name, isinstance(module, nn.Conv2d))))
-    training = model.training
-    try:
-        model.eval()
-        with torch.no_grad():
-            model(example)
-    finally:
-        model.train(training)
-        for handle in handles:
-            handle.remove()
-    ends = [name for (name, size), (_, following) in pairwise(seen) if following < size]
-    ends = list(dict.fromkeys(ends)) or ([seen[-1][0]] if seen else [])
+    """Name the modules that end a network's first stages; see :func:`alignment.models.stages.stage_ends`."""
+    ends = stage_ends(model, example)
     if not ends:
         raise InputError(
             "MixStyle needs a network with convolutional maps; this one has none. Name modules by 'after'."

@@ -6,16 +6,20 @@ A study is YAML, checked by the pydantic models below. Paths in it are relative 
 
 from pipelines.config.brain import ObservatoryConfig, RepresentationsConfig, ResponsesConfig
 from pipelines.config.comparison import SimilarityConfig
+from pipelines.config.layers import LayerConfig
 from pipelines.config.networks import ActivationsConfig, ArchitecturesConfig, ModelConfig
 from pipelines.config.study import ComputeConfig, Study
-from pipelines.config.transfer import TransferConfig
+from pipelines.config.transfer import MethodConfig, PretrainConfig, TransferConfig
 
 __all__ = [
     "ActivationsConfig",
     "ArchitecturesConfig",
     "ComputeConfig",
+    "LayerConfig",
+    "MethodConfig",
     "ModelConfig",
     "ObservatoryConfig",
+    "PretrainConfig",
     "RepresentationsConfig",
     "ResponsesConfig",
     "SimilarityConfig",

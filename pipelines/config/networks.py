@@ -17,6 +17,11 @@ class ModelConfig(Part):
     name: str = Field(min_length=1, description="a zoo name, timm:NAME, torchvision:NAME or module.path:function")
     label: Name | None = Field(None, description="what tables and figures call it; the name by default")
     weights: str = Field("random", description="random, trained (by this study's transfer), a hub tag or a file")
+    init: str | None = Field(
+        None,
+        description="what training starts from: a hub tag or a file, whose classifier is replaced where its classes "
+        "are other ones; random weights by default",
+    )
     image_size: int = Field(224, ge=8, le=1024)
     width: float = Field(1.0, gt=0, le=4, description="channel multiplier, where the family has one")
 

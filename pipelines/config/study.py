@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pipelines.config._base import Name, Part, Seed
 from pipelines.config.brain import ObservatoryConfig, RepresentationsConfig, ResponsesConfig
 from pipelines.config.comparison import SimilarityConfig
+from pipelines.config.layers import LayerConfig
 from pipelines.config.networks import ActivationsConfig, ArchitecturesConfig, ModelConfig
 from pipelines.config.transfer import TransferConfig
 
@@ -36,7 +37,11 @@ class Study(Part):
     responses: ResponsesConfig = ResponsesConfig()
     representations: RepresentationsConfig = RepresentationsConfig()
     models: list[ModelConfig] = Field(min_length=1)
-    layer_variants: list[str] = Field(["baseline", "neurn"], min_length=1)
+    layer_variants: list[LayerConfig] = Field(
+        [LayerConfig(name="baseline"), LayerConfig(name="neurn")],
+        min_length=1,
+        description="names, or mappings with options: {name: neurn, k: 5, label: wide}",
+    )
     activations: ActivationsConfig = ActivationsConfig()
     similarity: SimilarityConfig = SimilarityConfig()
     architectures: ArchitecturesConfig | None = None
@@ -55,7 +60,9 @@ class Study(Part):
             raise ValueError("weights: trained needs a 'transfer' section to train them in")
         if self.architectures is not None and self.architectures.models == "study" and len(keys) < 2:
             raise ValueError("'architectures' compares networks, and this study has one; name others in its 'models'")
-        for what, listed in (("layer_variants", self.layer_variants), ("models", keys)):
-            if len(set(listed)) < len(listed):
-                raise ValueError(f"'{what}' lists a name twice: {listed}")
+        layers = [layer.key for layer in self.layer_variants]
+        if len(set(layers)) < len(layers):
+            raise ValueError(f"'layer_variants' lists a name twice: {layers}")
+        if self.transfer is not None:
+            self.transfer.pairs(layers)
         return self

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.config import ModelConfig, Study
+from pipelines.config import LayerConfig, ModelConfig, Study
 from pipelines.graph import Task
 from pipelines.planning.brain import KnownObservatory
-from pipelines.planning.networks import Networks, network, weights_of
+from pipelines.planning.networks import Networks, layer_params, network, weights_of
 
 __all__ = ["Alignment"]
 
@@ -41,8 +41,9 @@ class Alignment:
         study = self.study
         for kind in study.representations.kinds:
             compared: dict[str, Task] = {}
-            for variant in study.layer_variants:
-                activations = self._activations(model, variant, scenes)
+            for layer in study.layer_variants:
+                variant = layer.key
+                activations = self._activations(model, layer, scenes)
                 tasks[f"activations:{model.key}:{variant}"] = activations
                 params = {
                     "kind": kind,
@@ -53,6 +54,8 @@ class Alignment:
                     "model": model.key,
                     "layer_variant": variant,
                 }
+                if layer.name == "neurn" != variant:  # what the label does not say
+                    params["neurn"] = True
                 inputs = {"activations": activations, "scenes": scenes}
                 inputs["representations"] = tasks[f"representations:{kind}"]
                 label = f"{model.key} {variant} {kind}"
@@ -81,11 +84,11 @@ class Alignment:
             name = f"{model.key}:{variant}:{kind}"
             tasks[f"paired:{name}"] = Task("paired", params, inputs, f"{model.key} {variant} {kind}")
 
-    def _activations(self, model: ModelConfig, variant: str, scenes: Task) -> Task:
+    def _activations(self, model: ModelConfig, layer: LayerConfig, scenes: Task) -> Task:
         study = self.study
         params: dict[str, Any] = {
-            "network": network(model) | {"seed": study.seed},
-            "layer_variant": variant,
+            "network": network(model, self.store) | {"seed": study.seed},
+            **layer_params(layer, layer.key),
             "model": model.key,
             "layers": study.activations.layers,
             "batch_size": study.activations.batch_size,
@@ -96,8 +99,8 @@ class Alignment:
         if model.weights == "trained":
             transfer = study.transfer
             assert transfer is not None
-            inputs["trained"] = self.networks.train(model, variant, transfer.sources[0], transfer.seeds[0])
-            params["network"] = network(model) | {"seed": transfer.seeds[0]}
+            inputs["trained"] = self.networks.train(model, layer, transfer.sources[0], transfer.seeds[0])
+            params["network"] = network(model, self.store) | {"seed": transfer.seeds[0]}
         elif model.weights != "random":
             params["weights"], where = weights_of(model, self.store)
-        return Task("activations", params, inputs, f"{model.key} {variant}", where)
+        return Task("activations", params, inputs, f"{model.key} {layer.key}", where)

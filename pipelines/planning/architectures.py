@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from cache import Store
 from pipelines.config import Study
 from pipelines.graph import Task
 from pipelines.planning.networks import network
+from pipelines.planning.sources import own_source
 
 __all__ = ["architectures_task", "study_architectures"]
 
@@ -36,22 +35,9 @@ def architectures_task(
     scoring, symbols : mapping, optional
         Arguments of ``similarity_matrix`` and of ``write_symbols`` other than the defaults.
     """
-    listed = [{**model, **_own_source(str(model["name"]), store)} for model in models]
+    listed = [{**model, **own_source(str(model["name"]), store)} for model in models]
     params = {"models": listed, "level": level, "scoring": dict(scoring or {}), "symbols": dict(symbols or {})}
     return Task("architectures", params, {}, f"{len(listed)} networks, {level}")
-
-
-def _own_source(name: str, store: Store) -> dict[str, str]:
-    module, colon, _ = name.partition(":")
-    if not colon or module in ("timm", "torchvision"):
-        return {}
-    try:
-        found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):  # told, with what to do, when it is traced
-        return {}
-    if found is None or not found.origin or not Path(found.origin).is_file():
-        return {}
-    return {"content": store.digest_file(found.origin)}
 
 
 def study_architectures(study: Study, store: Store) -> dict[str, Task]:
@@ -61,7 +47,7 @@ def study_architectures(study: Study, store: Store) -> dict[str, Task]:
         return {}
     models: list[dict[str, Any]]
     if config.models == "study":
-        models = [{"label": model.key, **network(model)} for model in study.models]
+        models = [{"label": model.key, **network(model, store)} for model in study.models]
     elif config.models == "papers":
         from alignment.models import list_models
 

@@ -7,13 +7,16 @@ from typing import Any
 
 from cache import Store
 from neural_alignment import InputError
-from pipelines.config import ModelConfig, Study
+from pipelines.config import LayerConfig, MethodConfig, ModelConfig, Study
 from pipelines.graph import Task
+from pipelines.planning.sources import own_source
 
-__all__ = ["FEATURE_IMAGES", "Networks", "network", "weights_of"]
+__all__ = ["FEATURE_IMAGES", "Networks", "layer_params", "network", "weights_of"]
 
 FEATURE_IMAGES = 256
 """Images of each domain that are looked at inside the networks: means over channels need no more."""
+
+_PLAIN = MethodConfig(name="plain")
 
 
 class Networks:
@@ -22,47 +25,65 @@ class Networks:
     def __init__(self, study: Study, store: Store) -> None:
         self.study, self.store = study, store
         self.config = study.transfer
+        self._domains: dict[tuple[str, str, int, int | None], Task] = {}
+        self._sees_target: dict[str, bool] = {}
 
     def transfer(self) -> dict[str, Task]:
         """Return the targets and the evaluations by name."""
         if self.config is None:
             return {}
+        layers = {layer.key: layer for layer in self.study.layer_variants}
         tasks = {}
         for model in self.study.models:
-            for variant in self.study.layer_variants:
+            for layer, method in self.config.pairs(list(layers)):
                 for source in self.config.sources:
                     for seed in self.config.seeds:
-                        tasks.update(self._evaluations(model, variant, source, seed))
+                        chosen = self.config.method(method)
+                        tasks.update(self._evaluations(model, layers[layer], chosen, source, seed))
         return tasks
 
-    def _evaluations(self, model: ModelConfig, variant: str, source: str, seed: int) -> dict[str, Task]:
+    def _evaluations(
+        self, model: ModelConfig, layer: LayerConfig, method: MethodConfig, source: str, seed: int
+    ) -> dict[str, Task]:
         assert self.config is not None
-        trained = self.train(model, variant, source, seed)
+        seen = self._sees(method)
         tasks = {}
         for target in self.config.targets:
-            label = f"{model.key} {variant} {source} to {target} seed {seed}"
-            names = {
-                "model": model.key,
-                "layer_variant": variant,
-                "source": source,
-                "target": target,
-                "seed": seed,
-            }
+            if seen and target == source:
+                continue
+            trained = self.train(model, layer, source, seed, method, target if seen else None)
+            label = f"{_condition(model, layer, method)} {source} to {target} seed {seed}"
+            params = {"model": model.key, **layer_params(layer, layer.key), "method": method.key, "sees_target": seen}
+            params |= {"source": source, "target": target, "seed": seed}
+            params |= {"network": network(model, self.store) | {"seed": seed}}
             domain = self.domain(target, "test", model.image_size)
             tasks[f"domain:{target}"] = domain
-            inputs = {"trained": trained, "domain": domain}
-            params = {**names, "network": network(model) | {"seed": seed}}
-            tasks[f"evaluate:{label}"] = Task("evaluate", params, inputs, label)
+            tasks[f"evaluate:{label}"] = Task("evaluate", params, {"trained": trained, "domain": domain}, label)
             if seed == self.config.seeds[0] and source != target:
-                params |= {"images": FEATURE_IMAGES}
-                inputs = {"trained": trained, "target": domain, "source": self.domain(source, "test", model.image_size)}
-                tasks[f"features:{label}"] = Task("features", params, inputs, label)
+                own = self.domain(source, "test", model.image_size)
+                inputs = {"trained": trained, "target": domain, "source": own}
+                tasks[f"features:{label}"] = Task("features", {**params, "images": FEATURE_IMAGES}, inputs, label)
         return tasks
 
-    def domain(self, name: str, split: str, image_size: int) -> Task:
-        """Return the task that loads one split of one domain."""
+    def _sees(self, method: MethodConfig) -> bool:
+        if method.key not in self._sees_target:
+            from alignment.transfer import create_method
+
+            self._sees_target[method.key] = create_method(method.name, **method.options).sees_target
+        return self._sees_target[method.key]
+
+    def domain(self, name: str, split: str, image_size: int, limit: int | None = None) -> Task:
+        """Return the task that loads one split of one domain; ``limit`` stands for the study's own."""
         assert self.config is not None
-        limit = self.config.train_limit if split == "train" else self.config.test_limit
+        if limit is None:
+            limit = self.config.train_limit if split == "train" else self.config.test_limit
+        place = (name, split, image_size, limit)
+        if place not in self._domains:
+            self._domains[place] = self._domain(*place)
+        return self._domains[place]
+
+    def _domain(self, name: str, split: str, image_size: int, limit: int | None) -> Task:
+        assert self.config is not None
         params: dict[str, Any] = {"name": name, "split": split, "image_size": image_size, "limit": limit}
         params["seed"] = self.study.seed
         where = {}
@@ -75,29 +96,83 @@ class Networks:
             where["data"] = str(folder)
         return Task("domain", params, {}, f"{name} {split}", where)
 
-    def train(self, model: ModelConfig, variant: str, source: str, seed: int) -> Task:
-        """Return the task that trains one network, with a layer in front or not, on one source."""
+    def train(
+        self,
+        model: ModelConfig,
+        layer: LayerConfig,
+        source: str,
+        seed: int,
+        method: MethodConfig = _PLAIN,
+        target: str | None = None,
+    ) -> Task:
+        """Return the task that trains one network, with a layer in front or not, on one source by one method.
+
+        ``target`` names the domain whose unlabelled training images the method sees.
+        """
         assert self.config is not None
-        names = ("epochs", "batch_size", "learning_rate", "patience", "validation")
-        params = {name: getattr(self.config, name) for name in names}
-        params |= {"network": network(model) | {"seed": seed}, "layer_variant": variant, "seed": seed}
-        where = {}
-        if model.weights not in ("trained", "random"):
-            params["weights"], where = weights_of(model, self.store)
+        label = f"{_condition(model, layer, method)} on {source} seed {seed}"
+        params = self._training(model, layer, seed)
         inputs = {"domain": self.domain(source, "train", model.image_size)}
-        return Task("train", params, inputs, f"{model.key} {variant} on {source} seed {seed}", where)
+        where: dict[str, str] = {}
+        if self.config.pretrain is not None:
+            inputs["start"] = self._pretraining(model, layer, seed)
+        else:
+            where = self._start(model, params)
+        if method.name != "plain" or method.options:
+            params["method"] = {"name": method.name, "options": method.options, **own_source(method.name, self.store)}
+        if target is not None:
+            inputs["target"] = self.domain(target, "train", model.image_size)
+            label += f", seeing {target}"
+        return Task("train", params, inputs, label, where)
+
+    def _pretraining(self, model: ModelConfig, layer: LayerConfig, seed: int) -> Task:
+        """Return the training on another domain that those on the sources start from."""
+        assert self.config is not None and self.config.pretrain is not None
+        before = self.config.pretrain
+        params = self._training(model, layer, seed) | {"epochs": before.epochs}
+        if before.learning_rate is not None:
+            params["learning_rate"] = before.learning_rate
+        where = self._start(model, params)
+        inputs = {"domain": self.domain(before.domain, "train", model.image_size, before.train_limit)}
+        label = f"{_condition(model, layer, _PLAIN)} first on {before.domain} seed {seed}"
+        return Task("train", params, inputs, label, where)
+
+    def _training(self, model: ModelConfig, layer: LayerConfig, seed: int) -> dict[str, Any]:
+        names = ("epochs", "batch_size", "learning_rate", "patience", "validation")
+        params: dict[str, Any] = {name: getattr(self.config, name) for name in names}
+        params |= {"network": network(model, self.store) | {"seed": seed}, "seed": seed}
+        return params | layer_params(layer, layer.name)
+
+    def _start(self, model: ModelConfig, params: dict[str, Any]) -> dict[str, str]:
+        """Put the weights to start from into ``params``; return where a file of them is."""
+        given = model.init or (model.weights if model.weights not in ("trained", "random") else None)
+        if given is None:
+            return {}
+        params["weights"], where = weights_of(model, self.store, given)
+        return where
 
 
-def network(model: ModelConfig) -> dict[str, Any]:
+def _condition(model: ModelConfig, layer: LayerConfig, method: MethodConfig) -> str:
+    return " ".join([model.key, layer.key, *([] if method.key == "plain" else [method.key])])
+
+
+def layer_params(layer: LayerConfig, called: str) -> dict[str, Any]:
+    """Return how a task's parameters tell a layer: what it is called, and how it is made where that is not all."""
+    made = layer.made()
+    return {"layer_variant": called} | ({} if made == {"name": called} else {"layer": made})
+
+
+def network(model: ModelConfig, store: Store) -> dict[str, Any]:
     """Return what a network is made from, as the stages take it; its seed comes from who makes it."""
-    return {"name": model.name, "image_size": model.image_size, "width": model.width}
+    made = {"name": model.name, "image_size": model.image_size, "width": model.width}
+    return made | own_source(model.name, store)
 
 
-def weights_of(model: ModelConfig, store: Store) -> tuple[str, dict[str, str]]:
-    """Return what stands in the key for the weights, and where a file of them is."""
-    path = Path(model.weights)
+def weights_of(model: ModelConfig, store: Store, given: str | None = None) -> tuple[str, dict[str, str]]:
+    """Return what stands in the key for the weights (the model's own, or others), and where a file of them is."""
+    path = Path(model.weights if given is None else given)
     if not path.is_absolute():
-        return model.weights, {}
+        return str(path), {}
     if not path.is_file():
         raise InputError(f"The weights of model '{model.key}' are not there: {path}. Mend the path in the study.")
     return store.digest_file(path), {"weights": str(path)}

@@ -112,7 +112,7 @@ def _named(table: pd.DataFrame, layers: Mapping[str, xr.Dataset], params: Mappin
     names = {
         "model": params["model"],
         "layer_variant": params["layer_variant"],
-        "neurn": params["layer_variant"] == "neurn",
+        "neurn": params.get("neurn", params["layer_variant"] == "neurn"),
         "layer": numbers.map({name: str(layer.attrs["layer"]) for name, layer in layers.items()}),
         "layer_index": numbers.astype(int),
         "representation": params["kind"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,17 @@ def domain(inputs: Inputs, params: Mapping[str, Any], context: Context) -> xr.Da
 
 
 def train(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Train one network, ± a layer in front, on one source: weights, history, summary."""
-    from alignment.transfer import Domain
+    """Train one network, ± a layer in front, on one source by one method: weights, history, summary.
+
+    ``start`` is the training that this one goes on from with other classes, ``target`` the domain whose images the
+    method sees without their labels.
+    """
+    from alignment.transfer import Domain, create_method
     from alignment.transfer import train as train_model
 
     source = Domain.from_dataset(inputs["domain"])
-    model = _model(params, len(source.classes), weights=_weights(params, context))
+    model, told = _start(inputs, params, context, len(source.classes))
+    chosen = params.get("method", {"name": "plain", "options": {}})
     names = ("epochs", "batch_size", "learning_rate", "patience", "validation", "seed")
     result = train_model(
         model,
@@ -45,6 +51,8 @@ def train(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[s
         device=context.device,
         checkpoint=context.scratch,
         progress=context.tell,
+        method=create_method(chosen["name"], **chosen["options"]),
+        target=Domain.from_dataset(inputs["target"]) if "target" in inputs else None,
     )
     context.notes["device"] = result.device
     weights = {name: tensor.detach().cpu() for name, tensor in result.model.state_dict().items()}
@@ -54,7 +62,7 @@ def train(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[s
         "seconds": result.seconds,
         "classes": list(source.classes),
         "n": len(source.labels),
-        "notes": list(result.notes),
+        "notes": [*told, *result.notes],
     }
     return {"weights": weights, "history": result.history, "summary": summary}
 
@@ -71,7 +79,7 @@ def evaluate(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dic
     target, trained = Domain.from_dataset(inputs["domain"]), inputs["trained"]
     model = _trained(params, trained)
     scored = evaluate_model(model, target, device=context.device, classes=trained["summary"]["classes"])
-    names = ("model", "layer_variant", "source", "target", "seed")
+    names = ("model", "layer_variant", "method", "sees_target", "source", "target", "seed")
     row = {name: params[name] for name in names}
     row |= {"accuracy": scored.accuracy, "n": scored.n, "ci_low": scored.ci_low, "ci_high": scored.ci_high}
     row |= {"ece": scored.ece, "loss": scored.loss}
@@ -153,7 +161,28 @@ def _model(params: Mapping[str, Any], num_classes: int, weights: str | None) -> 
         image_size=network["image_size"],
         width=network["width"],
     )
-    return with_layer(model, params["layer_variant"])
+    layer = params.get("layer", {"name": params["layer_variant"]})
+    return with_layer(model, **layer)
+
+
+def _start(inputs: Inputs, params: Mapping[str, Any], context: Context, num_classes: int) -> tuple[Any, list[str]]:
+    """Return the network as training begins, and what a reader should know of where its weights are from."""
+    from alignment.models.weights import fit_weights, load_weights
+
+    file = context.where.get("weights")
+    hub = None if file is not None else params.get("weights")
+    model = _model(params, num_classes, weights=hub)
+    if "start" in inputs:
+        before = inputs["start"]
+        said = f"Each network was first trained on {len(before['summary']['classes'])} other classes"
+        fitted = fit_weights(model, before["weights"], "the first training", new_head=True)
+    elif file is not None:
+        said = f"Training started from the weights of {Path(file).name}"
+        fitted = load_weights(model, file, new_head=True)
+    else:
+        return model, [] if hub is None else [f"Training started from the weights {hub}, with a new classifier."]
+    kept = "its classifier, of other classes, replaced" if fitted["new_head"] else "its classifier kept"
+    return model, [f"{said}, {kept}."]
 
 
 def _trained(params: Mapping[str, Any], trained: Mapping[str, Any]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from pipelines.config import LayerConfig
 from pipelines.perform import Context, Inputs
 from pipelines.stages.gather.alignment import gather_alignment
 from pipelines.stages.gather.examples import gather_examples
@@ -58,7 +59,8 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
 
 def _sentence(study: Mapping[str, Any], parts: Mapping[str, Any], transfer: bool) -> str:
     models = ", ".join(model["label"] or model["name"] for model in study["models"])
-    variants = " and ".join(_variant(name) for name in study["layer_variants"])
+    listed = [LayerConfig.model_validate(layer).key for layer in study["layer_variants"]]
+    variants = " and ".join(_variant(name) for name in listed)
     said = [f"{models}, {variants}"]
     if parts:
         cells = parts["cells"]

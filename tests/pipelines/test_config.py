@@ -12,7 +12,7 @@ NETWORK = {"models": [{"name": "small_cnn"}]}
 
 def test_what_is_left_out_has_the_documented_defaults() -> None:
     study = Study.model_validate({"name": "a", "title": "b", "observatory": {}, **NETWORK})
-    assert study.layer_variants == ["baseline", "neurn"]
+    assert [layer.key for layer in study.layer_variants] == ["baseline", "neurn"]
     assert study.responses.window == (0.0, 0.5) and study.responses.method == "dff"
     assert study.representations.grid == (32, 32) and study.representations.kinds == ["weighted"]
     assert study.similarity.group_by == ["area", "genotype", "neuron_class"]
