@@ -75,9 +75,9 @@ class ResponsePairs:
                     f"The {what} of {self.name} must have a value a unit: {units}. Got {array.shape} instead. Take the "
                     "mask that belongs to these responses."
                 )
-        counts = np.bincount(self.roi, minlength=len(self.rois)) if units else np.zeros(len(self.rois), int)
-        if units == 0 or self.roi.min() < 0 or len(counts) > len(self.rois):
+        if units == 0 or self.roi.min() < 0 or self.roi.max() >= len(self.rois):
             raise DataError(f"The ROI mask of {self.name} must hold positions 0 to {len(self.rois) - 1} of its ROIs.")
+        counts = np.bincount(self.roi, minlength=len(self.rois))
         empty = [name for name, count in zip(self.rois, counts, strict=True) if count == 0]
         if empty:
             raise DataError(
