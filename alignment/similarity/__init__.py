@@ -4,9 +4,10 @@ Arrays in, numbers and tables out. Which vectors are compared (weighted, matched
 decided where they are made; neurons and units need the same kind, scaled alike.
 """
 
-from .ceiling import NoiseCeiling, noise_ceiling, normalise, spearman_brown
+from .ceiling import NoiseCeiling, noise_ceiling, normalise, spearman_brown, split_halves
 from .claims import published_claims
 from .compare import LOWER_IS_CLOSER, GroupComparison, compare_groups, scene_halves
+from .group_ceilings import CEILING_KINDS, GroupCeilings, group_ceilings
 from .groups import CELL_METRICS, METRICS, GroupScores, score_groups, score_layers
 from .inference import Interval, PairedTest, benjamini_hochberg, bootstrap, paired_permutation
 from .kde_iou import Densities, kde_densities, kde_iou
@@ -14,12 +15,15 @@ from .null import NullTest, null_test, shuffled_scenes
 from .paired import paired_differences
 from .rmse import NearestUnits, nearest_units, rmse
 from .rsa import RdmTest, compare_rdms, linear_cka, rdm, rdm_permutation_test
+from .scene_null import null_scores, scene_null_table
 
 __all__ = [
+    "CEILING_KINDS",
     "CELL_METRICS",
     "LOWER_IS_CLOSER",
     "METRICS",
     "Densities",
+    "GroupCeilings",
     "GroupComparison",
     "GroupScores",
     "Interval",
@@ -32,12 +36,14 @@ __all__ = [
     "bootstrap",
     "compare_groups",
     "compare_rdms",
+    "group_ceilings",
     "kde_densities",
     "kde_iou",
     "linear_cka",
     "nearest_units",
     "noise_ceiling",
     "normalise",
+    "null_scores",
     "null_test",
     "paired_differences",
     "paired_permutation",
@@ -46,8 +52,10 @@ __all__ = [
     "rdm_permutation_test",
     "rmse",
     "scene_halves",
+    "scene_null_table",
     "score_groups",
     "score_layers",
     "shuffled_scenes",
     "spearman_brown",
+    "split_halves",
 ]

@@ -13,7 +13,7 @@ from alignment._validation import check_choice, check_integer, fail
 from ._arrays import Array, as_array
 from .rsa import compare_rdms, rdm
 
-__all__ = ["NoiseCeiling", "noise_ceiling", "normalise", "spearman_brown"]
+__all__ = ["NoiseCeiling", "noise_ceiling", "normalise", "spearman_brown", "split_halves"]
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,7 @@ def noise_ceiling(
     >>> found.value.round(2), found.reason.tolist()
     (array([ 1.,  1., nan]), ['', '', 'the mean response is the same to every scene'])
     """
-    trials = as_array(responses, "responses", "noise_ceiling")
-    if trials.ndim != 3 or trials.shape[0] < 1 or trials.shape[1] < 3 or trials.shape[2] < 2:
-        allowed = "an array (cell, scene, trial) with at least 3 scenes and 2 trials"
-        raise fail("responses", "noise_ceiling", allowed, trials.shape)
-    check_integer(splits, "splits", "noise_ceiling", low=1)
-    check_integer(seed, "seed", "noise_ceiling", low=0)
+    trials = _check_trials(responses, splits, seed, "noise_ceiling")
     if not callable(kind):
         check_choice(kind, "kind", "noise_ceiling", ("tuning", "rdm"))
     known_kinds: dict[str, Callable[[Array, Array], Any]] = {"tuning": _tuning, "rdm": _rdms}
@@ -133,30 +128,79 @@ def spearman_brown(correlation: Any) -> Array:
     return corrected
 
 
-def normalise(score: Any, ceiling: Any) -> Array:
-    """Express correlations as a part of what the data's own reliability allows: score / √ceiling.
+def normalise(score: Any, ceiling: Any, kind: Literal["correlation", "distance", "overlap"] = "correlation") -> Array:
+    """Express scores as a part of what the data's own reliability allows; larger is nearer to the ceiling.
 
     Parameters
     ----------
     score : array
-        Correlations of a model, which has no noise of its own, with noisy data.
+        Of a model, which has no noise of its own, against noisy data.
     ceiling : array
-        Split-half reliability of the data, Spearman–Brown corrected; √reliability is the largest correlation
-        that a noiseless model of the true responses can reach.
+        The data against themselves, trials split in halves. For correlations the split-half reliability,
+        Spearman–Brown corrected; √reliability is the largest correlation that a noiseless model of the true
+        responses can reach.
+    kind : {"correlation", "distance", "overlap"}
+        ``"correlation"``: score / √ceiling. ``"distance"`` (RMSE): ceiling / score. ``"overlap"`` (KDE-IoU):
+        score / ceiling. The last two are 1 where a model is as close to the cells as half of their trials is to
+        the other half; that is no bound, since half of the trials have more noise than all of them.
 
     Returns
     -------
     array
-        NaN where the reliability is not above zero: there is nothing to explain. May exceed 1 by chance.
+        NaN where the ceiling is not above zero: there is nothing to normalise by. May exceed 1.
 
     Examples
     --------
     >>> normalise([0.3, 0.3], [0.36, -0.1])
     array([0.5, nan])
+    >>> normalise([0.2], [0.1], kind="distance")
+    array([0.5])
     """
-    raw, limit = as_array(score, "score", "normalise"), as_array(ceiling, "ceiling", "normalise")
-    normalised: Array = raw / np.sqrt(np.where(limit > 0, limit, np.nan))
-    return normalised
+    check_choice(kind, "kind", "normalise", ("correlation", "distance", "overlap"))
+    raw = as_array(score, "score", "normalise").astype(np.float64)
+    limit = as_array(ceiling, "ceiling", "normalise").astype(np.float64)
+    limit = np.where(limit > 0, limit, np.nan)
+    if kind == "correlation":
+        return np.asarray(raw / np.sqrt(limit))
+    if kind == "overlap":
+        return np.asarray(raw / limit)
+    with np.errstate(divide="ignore"):
+        return np.asarray(limit / np.where(raw >= 0, raw, np.nan))
+
+
+def split_halves(responses: Any, splits: int = 20, seed: int = 0) -> Iterator[tuple[Array, Array]]:
+    """Yield both halves' means over trials for random splits of every scene's trials.
+
+    Parameters
+    ----------
+    responses : (cell, scene, trial) array
+        NaN marks a trial that was not measured.
+    splits, seed : int
+        Number of random splits, and their seed. The same as those of :func:`noise_ceiling`.
+
+    Yields
+    ------
+    (cell, scene) float64 array, twice
+        NaN where a half holds no measured trial. An odd trial out is left aside.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> first, second = next(split_halves(np.ones((2, 3, 5)), splits=1))
+    >>> first.shape, float(second.mean())
+    ((2, 3), 1.0)
+    """
+    return _halves(_check_trials(responses, splits, seed, "split_halves"), splits, seed)
+
+
+def _check_trials(responses: Any, splits: int, seed: int, owner: str) -> Array:
+    trials = as_array(responses, "responses", owner)
+    if trials.ndim != 3 or trials.shape[0] < 1 or trials.shape[1] < 3 or trials.shape[2] < 2:
+        allowed = "an array (cell, scene, trial) with at least 3 scenes and 2 trials"
+        raise fail("responses", owner, allowed, trials.shape)
+    check_integer(splits, "splits", owner, low=1)
+    check_integer(seed, "seed", owner, low=0)
+    return trials
 
 
 def _halves(trials: Array, splits: int, seed: int) -> Iterator[tuple[Array, Array]]:

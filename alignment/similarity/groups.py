@@ -15,6 +15,7 @@ from alignment._validation import check_choice, check_integer, fail
 from ._arrays import Array, as_vectors
 from ._cells import CELL_METRICS, METRICS, CellScorer, LayerScores
 from ._lattice import overlap_to_iou
+from ._remarks import remarks
 from .inference import donor_codes, interval_limits, resample
 
 __all__ = [
@@ -38,6 +39,7 @@ _TABLE = (
     "n_donors",
     "n_units",
     "resampled",
+    "reason",
     "note",
 )
 
@@ -50,8 +52,8 @@ class GroupScores:
     ----------
     table : pandas.DataFrame
         One row a (layer,) group and metric: ``value``, ``ci_low``, ``ci_high``, ``n_cells``, ``n_donors``,
-        ``n_units``, ``resampled`` ("donors, cells", "cells" or "none") and ``note``, the reason for what is
-        missing.
+        ``n_units``, ``resampled`` ("donors, cells", "cells" or "none"), ``reason``, why a value or an interval is
+        NaN (empty where none is), and ``note``: cells left out, units sampled, only cells resampled.
     cells : pandas.DataFrame
         One row a (layer and) cell: ``cell`` (its row among the neurons), the cell's metrics, ``nearest_unit``
         and ``best_unit``. Cells whose representation is not finite have NaN.
@@ -87,7 +89,7 @@ def score_groups(
     units : (unit, d) or (unit, y, x) array
         One representation a unit.
     groups : mapping of str to index array or boolean mask
-        The cells of each group. A group without a cell gets NaN and a note.
+        The cells of each group. A group without a cell gets NaN and the reason.
     metrics : sequence of str
         ``rmse_mean`` (over all pairs), ``rmse_nearest`` (each cell's closest unit), ``kde_iou_population``
         (the group's pooled values against the layer's), ``kde_iou_unit`` (mean over neuron–unit pairs),
@@ -245,11 +247,11 @@ def _group_rows(
     """Aggregate one group's cells over all layers: one set of resamples for all scores."""
     used = index[scorer.finite[index]]
     n_donors = len(np.unique(codes[used]))
-    note = _note(len(index), len(used), n_donors)
+    reason, note = remarks(len(index), len(used), n_donors, "their representation is not finite")
     if len(used) == 0:
         missing = (np.nan, np.nan, np.nan, 0, 0)
         return [
-            (layer.name, group, metric, *missing, layer.n_units, "none", note)
+            (layer.name, group, metric, *missing, layer.n_units, "none", reason, note)
             for layer in scored
             for metric in scorer.metrics
         ]
@@ -263,7 +265,7 @@ def _group_rows(
             at = position if whole else position * len(scorer.cell_metrics) + scorer.cell_metrics.index(metric)
             value = tuple(float(part[at]) for part in parts[int(whole)])
             said = "; ".join(filter(None, (note, layer.note if metric.startswith("kde_iou_unit") else "")))
-            rows.append((layer.name, group, metric, *value, *counts, layer.n_units, resampled, said))
+            rows.append((layer.name, group, metric, *value, *counts, layer.n_units, resampled, reason, said))
     return rows
 
 
@@ -297,16 +299,3 @@ def _aggregated(
             low, high = interval_limits(np.concatenate(draws), value, independent)
         parts.append((value, np.maximum(low, 0.0), np.minimum(high, highest)))
     return parts
-
-
-def _note(n_cells: int, n_used: int, n_donors: int) -> str:
-    if n_cells == 0:
-        return "no cells in this group"
-    parts = []
-    if n_used < n_cells:
-        parts.append(f"{n_cells - n_used} of {n_cells} cells left out: their representation is not finite")
-    if n_used == 1:
-        parts.append("one cell: no interval")
-    elif n_used and n_donors == 1:
-        parts.append("one donor, or none named: only cells are resampled")
-    return "; ".join(parts)

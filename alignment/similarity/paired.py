@@ -12,6 +12,7 @@ from alignment._validation import check_integer, fail
 
 from ._arrays import Array
 from ._cells import CELL_METRICS
+from ._remarks import remarks
 from .groups import check_groups, group_rng
 from .inference import (
     as_extreme,
@@ -64,7 +65,7 @@ def paired_differences(
     pandas.DataFrame
         ``by`` columns, ``group``, ``metric``, ``baseline``, ``variant`` (means), ``difference``, ``ci_low``,
         ``ci_high``, ``p``, ``q`` (Benjamini–Hochberg over the groups of a comparison and metric),
-        ``n_cells``, ``n_donors``, ``resampled``, ``flipped``, ``note``.
+        ``n_cells``, ``n_donors``, ``resampled``, ``flipped``, ``reason`` (why something is NaN), ``note``.
 
     Raises
     ------
@@ -106,6 +107,7 @@ def paired_differences(
         "n_donors",
         "resampled",
         "flipped",
+        "reason",
         "note",
     ]
     return table[columns]
@@ -193,18 +195,7 @@ def _group(
         statistics[5] = (counts + 1) / (permutations + 1)
     table = keys.iloc[np.repeat(np.arange(len(keys)), len(names))].reset_index(drop=True)
     table = table.assign(group=group, metric=names * len(keys), **dict(zip(_STATISTICS, statistics, strict=True)))
-    note = _note(len(index), len(used), n_donors)
-    return table.assign(n_cells=len(used), n_donors=n_donors, resampled=resampled, flipped=flipped, note=note)
-
-
-def _note(n_cells: int, n_used: int, n_donors: int) -> str:
-    if n_cells == 0:
-        return "no cells in this group"
-    parts = []
-    if n_used < n_cells:
-        parts.append(f"{n_cells - n_used} of {n_cells} cells left out: a score of theirs is missing")
-    if n_used == 1:
-        parts.append("one cell: no interval")
-    elif n_used and n_donors == 1:
-        parts.append("one donor, or none named: only cells are resampled")
-    return "; ".join(parts)
+    reason, note = remarks(len(index), len(used), n_donors, "a score of theirs is missing")
+    return table.assign(
+        n_cells=len(used), n_donors=n_donors, resampled=resampled, flipped=flipped, reason=reason, note=note
+    )

@@ -168,10 +168,11 @@ def test_missing_cells_are_left_out_and_said(study: dict) -> None:
     assert notes.loc["some", "n_cells"] == 2
     assert "1 of 3 cells left out: their representation is not finite" in notes.loc["some", "note"]
     assert "one donor, or none named: only cells are resampled" in notes.loc["some", "note"]
+    assert notes.loc["some", "reason"] == ""
     assert notes.loc["all missing", "n_cells"] == 0
-    assert "1 of 1 cells left out" in notes.loc["all missing", "note"]
-    assert notes.loc["none", "note"] == "no cells in this group"
-    assert notes.loc["one", "note"] == "one cell: no interval"
+    assert "1 of 1 cells left out" in notes.loc["all missing", "reason"]
+    assert notes.loc["none", "reason"] == "no cells in this group"
+    assert notes.loc["one", "reason"] == "one cell: no interval"
     assert notes.loc["mask", "n_cells"] == 2
     one = found.table[found.table["group"] == "one"]
     assert one["value"].notna().all()

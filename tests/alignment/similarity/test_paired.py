@@ -39,7 +39,7 @@ def test_differences_by_layer_and_group() -> None:
         assert rmse.loc[(layer, "Fezf2-1")]["flipped"] == "cells"  # 4 donors
         assert rmse.loc[(layer, "Fezf2-1")]["difference"] > 0
         missing = rmse.loc[(layer, "none")]
-        assert missing["note"] == "no cells in this group"
+        assert missing["reason"] == "no cells in this group"
         assert np.isnan(missing["q"])
         family = rmse.xs(layer)
         np.testing.assert_allclose(family["q"], benjamini_hochberg(family["p"].to_numpy()))
