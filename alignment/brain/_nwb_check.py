@@ -8,28 +8,31 @@ from typing import Any
 import h5py
 
 from alignment.brain._allen_layout import PIPELINE
+from alignment.brain.catalogue import NATURAL_SCENE_SESSION
 from neural_alignment import DataError
 
 __all__ = ["check_nwb"]
 
 _PLANE = "imaging_plane_1"
 _CELLS = f"{PIPELINE}/ImageSegmentation/cell_specimen_ids"
+_RAW = f"{PIPELINE}/Fluorescence/{_PLANE}"
 _DFF = f"{PIPELINE}/DfOverF/{_PLANE}"
+# Where AllenSDK reads a data set. Before version 2.0 of the Institute's pipeline the neuropil lay beside the raw
+# traces, and these were not demixed.
 _TRACES = (
-    f"{_DFF}/data",
-    f"{PIPELINE}/Fluorescence/{_PLANE}_demixed_signal/data",
-    f"{PIPELINE}/Fluorescence/{_PLANE}_neuropil_response/data",
+    (f"{_DFF}/data",),
+    (f"{_RAW}_demixed_signal/data", f"{_RAW}/data"),
+    (f"{_RAW}_neuropil_response/data", f"{_RAW}/neuropil_traces"),
 )
 _SMALL = (
-    f"{_DFF}/timestamps",
-    f"{PIPELINE}/Fluorescence/{_PLANE}/timestamps",
-    f"{PIPELINE}/Fluorescence/{_PLANE}_neuropil_response/r",
-    f"{PIPELINE}/BehavioralTimeSeries/running_speed/data",
+    (f"{_DFF}/timestamps",),
+    (f"{_RAW}/timestamps",),
+    (f"{_RAW}_neuropil_response/r", f"{_RAW}/r"),
 )
-_SCENES = (
-    "stimulus/presentation/natural_scenes_stimulus/data",
-    "stimulus/presentation/natural_scenes_stimulus/frame_duration",
-)
+# Read if it is there: responses are the same without it, and their speeds unknown.
+_RUNNING = f"{PIPELINE}/BehavioralTimeSeries/running_speed/data"
+_PRESENTATIONS = "stimulus/presentation"
+_SCENES = ("natural_scenes_stimulus", "natural_scenes")
 _STACK = "stimulus/templates/natural_scenes_image_stack/data"
 
 
@@ -64,25 +67,39 @@ def _check(file: h5py.File, experiment_id: int, read: bool) -> None:
         raise ValueError(f"it holds experiment {written}, not {experiment_id}")
     cells = _get(file, _CELLS).shape[0]
     frames = _get(file, f"{_DFF}/timestamps").shape[0]
-    for name in _TRACES:
-        shape = _get(file, name).shape
-        if shape != (cells, frames):
-            raise ValueError(f"{name} has shape {shape}, not {(cells, frames)}")
-    natural = _text(_get(file, "general/session_type")[()]) == "three_session_B"
-    names = [*_TRACES, *_SMALL, *(_SCENES if natural else ()), *((_STACK,) if natural else ())]
-    for name in names:
-        _read(_get(file, name), read)
-    if natural:
-        shown, sweeps = (file[name] for name in _SCENES)
+    traces = [_get(file, *names) for names in _TRACES]
+    for trace in traces:
+        if trace.shape != (cells, frames):
+            raise ValueError(f"{trace.name.strip('/')} has shape {trace.shape}, not {(cells, frames)}")
+    wanted = [*traces, *(_get(file, *names) for names in _SMALL)]
+    if _RUNNING in file:
+        wanted.append(file[_RUNNING])
+    if _text(_get(file, "general/session_type")[()]) == NATURAL_SCENE_SESSION:
+        shown, sweeps = _scenes(file)
+        wanted += [shown, sweeps, _get(file, _STACK)]
         if len(shown) != len(sweeps) or len(shown) == 0:
             raise ValueError(f"{len(shown)} natural scenes were shown in {len(sweeps)} sweeps")
+    for dataset in wanted:
+        _read(dataset, read)
 
 
-def _get(file: h5py.File, name: str) -> Any:
-    # h5py's own message does not say which link of a path is missing.
-    if name not in file:
-        raise ValueError(f"{name} is missing")
-    return file[name]
+def _get(file: Any, *names: str) -> Any:
+    """Return the first data set there is; h5py's own message does not say which link of a path is missing."""
+    for name in names:
+        if name in file:
+            return file[name]
+    raise ValueError(f"{names[0]} is missing")
+
+
+def _scenes(file: h5py.File) -> tuple[Any, Any]:
+    """Return what was shown and when, found as AllenSDK finds it: by name, however deep in its group."""
+    group = _get(file, *(f"{_PRESENTATIONS}/{name}" for name in _SCENES))
+    found: dict[str, Any] = {}
+    group.visititems(lambda name, item: found.setdefault(name.rsplit("/", 1)[-1], item) and None)
+    for name in ("data", "frame_duration"):
+        if not isinstance(found.get(name), h5py.Dataset):
+            raise ValueError(f"{group.name.strip('/')}/{name} is missing")
+    return found["data"], found["frame_duration"]
 
 
 def _read(dataset: Any, read: bool) -> None:
