@@ -16,9 +16,12 @@ from neural_alignment import DataError
 
 __all__ = [
     "AREAS",
+    "CELL_METRICS",
     "COLUMNS",
     "CRE_LINES",
+    "EXPERIMENT_COORDINATES",
     "GENOTYPES",
+    "GROUPINGS",
     "LAYERS",
     "NATURAL_SCENE_SESSION",
     "NEURON_CLASSES",
@@ -92,9 +95,7 @@ _FAILED_GENOTYPES = (
     "Rbp4-Cre_KL100/wt;Camk2a-tTA/wt;Ai93(TITL-GCaMP6f)/Ai93(TITL-GCaMP6f)-STOPdel",
 )
 
-COLUMNS: Final = (
-    "experiment_id",
-    "experiment_container_id",
+EXPERIMENT_COORDINATES: Final = (
     "donor_id",
     "area",
     "cre_line",
@@ -103,9 +104,24 @@ COLUMNS: Final = (
     "depth_um",
     "cortical_layer",
     "neuron_class",
-    "session_type",
-    "failed",
 )
+"""What the catalogue says of an experiment that every one of its cells carries to the tables."""
+
+GROUPINGS: Final = ("area", "cre_line", "genotype", "cortical_layer", "neuron_class")
+"""The coordinates by which cells and experiments are counted and compared."""
+
+CELL_METRICS: Final = (
+    "p_ns",
+    "reliability_ns",
+    "image_sel_ns",
+    "peak_dff_ns",
+    "pref_image_ns",
+    "run_mod_ns",
+    "time_to_peak_ns",
+)
+"""The columns of the API's cell metrics (ApiCamCellMetric) that concern natural scenes."""
+
+COLUMNS: Final = ("experiment_id", "experiment_container_id", *EXPERIMENT_COORDINATES, "session_type", "failed")
 """The columns of the experiment table, in order."""
 
 # Lower bounds in µm of each layer; see `cortical_layer`.

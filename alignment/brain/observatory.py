@@ -25,6 +25,7 @@ import pandas as pd
 from alignment._validation import check_choice, check_integer
 from alignment.brain import _allen_layout as layout
 from alignment.brain.catalogue import (
+    CELL_METRICS,
     NATURAL_SCENE_SESSION,
     complete_table,
     experiment_table,
@@ -42,17 +43,6 @@ Records = list[dict[str, Any]]
 Paths = list[Path]
 Ids = list[int]
 Names = str | Sequence[str] | None
-
-# Columns of the API's cell metrics (ApiCamCellMetric) that concern natural scenes.
-_CELL_METRICS = (
-    "p_ns",
-    "reliability_ns",
-    "image_sel_ns",
-    "peak_dff_ns",
-    "pref_image_ns",
-    "run_mod_ns",
-    "time_to_peak_ns",
-)
 
 
 class Observatory:
@@ -254,21 +244,28 @@ class Observatory:
         expected = layout.nwb_path(self.folder, int(experiment_id))
         return expected if expected.is_file() else self._files.get(int(experiment_id))
 
+    @property
+    def metrics_path(self) -> Path | None:
+        """The file of the API's metrics of cells, or None where it is not at hand."""
+        path = self.folder / layout.CELLS
+        return path if path.is_file() else None
+
     def cell_metrics(self) -> pd.DataFrame | None:
         """Return the API's natural-scene metrics of cells (``p_ns`` ...), or None where not at hand.
 
         Returns
         -------
         pandas.DataFrame or None
-            Indexed by cell_specimen_id.
+            Indexed by cell_specimen_id: experiment_container_id, where the file has it, and those of
+            `catalogue.CELL_METRICS` that it has, NaN where a cell was not imaged in the session.
 
         Raises
         ------
         DataError
             If the file of cell metrics is damaged.
         """
-        path = self.folder / layout.CELLS
-        if not path.is_file():
+        path = self.metrics_path
+        if path is None:
             return None
         status = path.stat()
         return _cell_metrics(path.resolve(), status.st_mtime_ns, status.st_size)
@@ -364,7 +361,9 @@ class Session:
         with _reading(self.path, "its cells"):
             ids = np.asarray(self.dataset.get_cell_specimen_ids(), dtype=np.int64)
         cells = pd.DataFrame({"cell_specimen_id": ids})
-        return cells if self._metrics is None else cells.join(self._metrics, on="cell_specimen_id")
+        if self._metrics is None:
+            return cells
+        return cells.join(self._metrics.filter(items=list(CELL_METRICS)), on="cell_specimen_id")
 
     def dff(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
         """Return time stamps (frame,) in s and dF/F (cell, frame)."""
@@ -423,10 +422,8 @@ class Session:
                 table: pd.DataFrame = self.dataset.get_stimulus_table("natural_scenes")
         except MissingStimulusException as error:
             raise DataError(
-                f"Experiment {self.experiment_id} ({self.path}) showed no natural scenes: its session type "
-                "is "
-                f"{self.metadata.get('session_type', 'unknown')}. Choose sessions of type "
-                f"{NATURAL_SCENE_SESSION}."
+                f"Experiment {self.experiment_id} ({self.path}) showed no natural scenes: its session type is "
+                f"{self.metadata.get('session_type', 'unknown')}. Choose sessions of type {NATURAL_SCENE_SESSION}."
             ) from error
         return table.reset_index(drop=True)
 
@@ -475,11 +472,10 @@ def _reading(path: Path, what: str) -> Iterator[None]:
     """Turn what h5py and AllenSDK raise on a damaged file into one message that says what to do."""
     try:
         yield
-    except (OSError, KeyError, ValueError, IndexError, RuntimeError, TypeError) as error:
+    except (OSError, KeyError, ValueError, IndexError, RuntimeError, TypeError, AttributeError) as error:
         size = f"{path.stat().st_size:,} bytes" if path.is_file() else "no longer there"
         raise DataError(
-            f"Cannot read {what} from {path} ({size}): {error}. The file is truncated, damaged or no Allen "
-            "NWB file: "
+            f"Cannot read {what} from {path} ({size}): {error}. The file is truncated, damaged or no Allen NWB file: "
             "delete it and fetch it again with 'nalign observatory fetch'."
         ) from error
 
@@ -490,17 +486,14 @@ def _read_records(path: Path, keep: Callable[[dict[str, Any]], dict[str, Any]] |
         records = json.loads(path.read_text(encoding="utf-8"), object_hook=keep)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path} cannot be read as JSON: {error}. It is damaged or was cut short: delete it and fetch "
-            "the "
+            f"{path} cannot be read as JSON: {error}. It is damaged or was cut short: delete it and fetch the "
             "manifests again with 'nalign observatory fetch'."
         ) from error
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         shown = repr(records)[:80]
         raise DataError(
-            f"{path} must hold a list of records, but holds {shown}. An error of the server was stored in "
-            "its "
-            "place, or the file is of another kind: delete it and fetch the manifests again with "
-            "'nalign observatory fetch'."
+            f"{path} must hold a list of records, but holds {shown}. An error of the server was stored in its place, "
+            "or the file is of another kind: delete it and fetch the manifests again with 'nalign observatory fetch'."
         )
     return records
 
@@ -512,7 +505,7 @@ def _cell_metrics(path: Path, changed: int, size: int) -> pd.DataFrame | None:
     The time and size of the file tell a new one from the one that was read.
     """
     del changed, size
-    wanted = ("cell_specimen_id", *_CELL_METRICS)
+    wanted = ("cell_specimen_id", "experiment_container_id", *CELL_METRICS)
     records = _read_records(path, lambda record: {name: record[name] for name in wanted if name in record})
     if not records:
         return None

@@ -177,10 +177,8 @@ def plan_selection(
     usable = np.flatnonzero(~degenerate & ~unreliable)
     if not len(usable):
         raise DataError(
-            f"No cell is left to select from: of {len(vectors)}, {int(unreliable.sum())} are less reliable "
-            "than "
-            f"{min_reliability} and {int(degenerate.sum())} degenerate. Lower 'min_reliability' or add "
-            "sessions."
+            f"No cell is left to select from: of {len(vectors)}, {int(unreliable.sum())} are less reliable than "
+            f"{min_reliability} and {int(degenerate.sum())} degenerate. Lower 'min_reliability' or add sessions."
         )
     layout = np.full((len(vectors), 2), np.nan)
     layout[usable] = embed_cells(vectors[usable], embedding, seed)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from alignment._validation import check_choice, check_number, fail
+from alignment.brain.catalogue import EXPERIMENT_COORDINATES
 from alignment.brain.joining import join_sessions
 from alignment.brain.quality import split_half_reliability
 from alignment.brain.sweeps import Sweeps, WindowSums, sweep_table, window_means
@@ -25,18 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 Method = Literal["dff", "mean_sweep_response"]
 METHODS = ("dff", "mean_sweep_response")
 
-CELL_COORDINATES = (
-    "cell_specimen_id",
-    "experiment_id",
-    "donor_id",
-    "area",
-    "cre_line",
-    "genotype",
-    "full_genotype",
-    "depth_um",
-    "cortical_layer",
-    "neuron_class",
-)
+CELL_COORDINATES = ("cell_specimen_id", "experiment_id", *EXPERIMENT_COORDINATES)
 """What every cell carries from here to the tables."""
 
 _log = logging.getLogger(__name__)
@@ -258,15 +248,18 @@ def _report_dropped(session: Session, dropped: Mapping[str, int], unusable: str,
     if total == 0 and any_left:
         return
     what = (
-        f"Experiment {session.experiment_id} ({session.path}) has {dropped['nan']} cells without a finite "
-        "value and "
-        f"{dropped['constant']} cells with a constant trace"
+        f"Experiment {session.experiment_id} ({session.path}) has {_cells(dropped['nan'])} without a finite value "
+        f"and {_cells(dropped['constant'])} with a constant trace"
     )
     if not any_left:
         raise DataError(f"{what}, and no other cell. Leave this session out, or fetch its file again.")
     if unusable == "raise":
         raise DataError(f"{what}. Fetch the file again, or leave these cells out with unusable='drop'.")
-    _log.warning("%s: they are left out.", what)
+    _log.warning("%s: %s left out.", what, "it is" if total == 1 else "they are")
+
+
+def _cells(count: int) -> str:
+    return {0: "no cell", 1: "1 cell"}.get(count, f"{count} cells")
 
 
 def _frame_rate(timestamps: FloatArray, session: Session) -> float:

@@ -25,6 +25,7 @@ class ObservatoryConfig(Part):
     genotype: list[str] | None = None
     depth_um: tuple[float, float] | None = Field(None, description="from, to (inclusive), in micrometres")
     neuron_class: list[Literal["excitatory", "inhibitory"]] | None = None
+    exclude: list[int] = Field([], description="experiments to leave out, by their id")
 
     @model_validator(mode="after")
     def _folder_goes_with_source(self) -> ObservatoryConfig:
@@ -45,6 +46,12 @@ class ResponsesConfig(Part):
 
     method: Literal["dff", "mean_sweep_response"] = "dff"
     window: tuple[float, float] = Field((0.0, 0.5), description="seconds from scene onset")
+    stationary_below: float | None = Field(
+        None, gt=0, description="cm/s: only trials in which the mouse ran slower on average, and speed is known"
+    )
+    unusable: Literal["drop", "raise"] = Field(
+        "drop", description="cells whose trace is flat or holds no number: leave them out, or refuse the session"
+    )
     min_reliability: float | None = Field(None, ge=-1, le=1, description="split-half, Spearman-Brown")
     select: bool = Field(False, description="UMAP and k-means: the most central cells of each class")
     per_class: int = Field(500, ge=1)

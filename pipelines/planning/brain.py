@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache import Store
-from neural_alignment import DataError
+from neural_alignment import DataError, InputError
 from pipelines.config import Study
 from pipelines.graph import Task
 
@@ -46,9 +46,14 @@ class KnownObservatory:
         """Return the task that reads every session and joins them."""
         config = study.responses
         sessions: dict[str, Task] = {}
+        # As they are by default they are in no key: results from before they could be chosen stay.
+        chosen = config.model_dump(include={"stationary_below", "unusable"}, exclude_defaults=True)
+        metrics = self.source.metrics_path
         for experiment in self.experiments:
             params, inputs, where = self.session(experiment)
-            params |= {"method": config.method, "window": list(config.window)}
+            params |= {"method": config.method, "window": list(config.window), **chosen}
+            if metrics is not None and self.task is None:
+                params["metrics"] = self.store.digest_file(metrics)
             params |= {"experiment": _plain(experiment), "seed": study.seed}
             label = f"{experiment['experiment_id']} {experiment['area']} {experiment['genotype']}"
             sessions[str(params["experiment_id"])] = Task("responses", params, inputs, label, where)
@@ -85,7 +90,14 @@ def find_observatory(study: Study, store: Store) -> KnownObservatory | Task:
     else:
         folder = Path(str(config.folder))
     source = Observatory(folder)
-    return KnownObservatory(store, folder, source, source.list(**config.filters()).to_dict("records"), task)
+    listed = source.list(**config.filters())
+    kept = listed[~listed["experiment_id"].isin(source.check_ids(config.exclude))]
+    if kept.empty:
+        raise InputError(
+            f"observatory.exclude leaves none of the {len(listed)} experiments that the filters find in {folder}. "
+            "Exclude fewer."
+        )
+    return KnownObservatory(store, folder, source, kept.to_dict("records"), task)
 
 
 def _plain(record: Mapping[str, Any]) -> dict[str, Any]:

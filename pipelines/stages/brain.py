@@ -41,7 +41,8 @@ def responses(inputs: Inputs, params: Mapping[str, Any], context: Context) -> di
     from alignment.brain import quality_by_cell, quality_table, trial_responses
 
     session = _session(inputs, params, context)
-    data = trial_responses(session, window=tuple(params["window"]), method=params["method"])
+    chosen = {name: params[name] for name in ("stationary_below", "unusable") if name in params}
+    data = trial_responses(session, window=tuple(params["window"]), method=params["method"], **chosen)
     data = _with_catalogue(data, params["experiment"])
     cells = quality_by_cell(data, seed=params["seed"], permutations=PERMUTATIONS)
     data = data.assign_coords(
@@ -134,16 +135,12 @@ def _session(inputs: Inputs, params: Mapping[str, Any], context: Context) -> Any
 
 def _with_catalogue(data: xr.Dataset, experiment: Mapping[str, Any]) -> xr.Dataset:
     """Let the catalogue's words (labels counted over the whole catalogue) stand over the file's own."""
-    names = (
-        "area",
-        "cre_line",
-        "genotype",
-        "full_genotype",
-        "depth_um",
-        "cortical_layer",
-        "neuron_class",
-        "donor_id",
-    )
+    from alignment.brain.catalogue import EXPERIMENT_COORDINATES
+
     cells = data.sizes["cell"]
-    known = {name: ("cell", np.repeat(np.asarray([experiment[name]]), cells)) for name in names if name in experiment}
+    known = {
+        name: ("cell", np.repeat(np.asarray([experiment[name]]), cells))
+        for name in EXPERIMENT_COORDINATES
+        if name in experiment
+    }
     return data.assign_coords(known)

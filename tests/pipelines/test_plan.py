@@ -107,6 +107,8 @@ def test_where_the_data_lie_is_in_no_key(plan, observatory: Path, tmp_path: Path
     [
         ({"title": "Another"}, {"report"}),
         ({"responses": {"window": [0.0, 0.25]}}, {"responses", "population", "representations", *READERS}),
+        ({"responses": {"stationary_below": 1.5}}, {"responses", "population", "representations", *READERS}),
+        ({"responses": {"unusable": "raise"}}, {"responses", "population", "representations", *READERS}),
         ({"responses": {"min_reliability": -0.5}}, {"population", "representations", *READERS}),
         ({"responses": {"per_class": 3}}, {"report"}),  # without select it decides nothing but the page
         ({"representations": {"grid": [9, 9]}}, {"representations", "scenes", "activations", *READERS}),

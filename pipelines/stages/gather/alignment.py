@@ -35,9 +35,11 @@ def gather_alignment(inputs: Inputs, study: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _cells(responses: xr.Dataset, representations: xr.Dataset) -> pd.DataFrame:
-    """Return one row a cell, with the peak response to its best scene (% dF/F) and when it comes."""
-    names = ("cell_specimen_id", "experiment_id", "donor_id", "area", "cre_line", "genotype", "full_genotype")
-    names += ("depth_um", "cortical_layer", "neuron_class", "reliability", "responsive_p")
+    """Return one row a cell: its peak response to its best scene (% dF/F), when it comes, and the API's metrics."""
+    from alignment.brain.catalogue import CELL_METRICS
+    from alignment.brain.responses import CELL_COORDINATES
+
+    names = (*CELL_COORDINATES, "reliability", "responsive_p", *CELL_METRICS)
     table = pd.DataFrame({name: responses[name].values for name in names if name in responses.coords})
     peaks = responses["peak"].values
     best = np.argmax(np.where(np.isfinite(peaks), peaks, -np.inf), axis=1)
@@ -77,7 +79,10 @@ def _notes(responses: xr.Dataset, quality: pd.DataFrame) -> list[str]:
             notes.append(f"{cells} left out because {reason}.")
     missing = int(quality["missing_trials"].sum())
     if missing:
-        notes.append(f"{missing} trials of a cell have no value and count in no mean.")
+        notes.append(f"{missing:,} trials of a cell have no value and count in no mean.")
+    moving = int(quality["moving_trials"].sum())
+    if moving:
+        notes.append(f"{moving:,} presentations were left out because the mouse moved, or its speed is not known.")
     if "selection_note" in responses.attrs:
         notes.append(str(responses.attrs["selection_note"]))
     return notes

@@ -136,18 +136,20 @@ class TestValues:
         assert "roi" not in found.coords
 
 
+@pytest.fixture(scope="module")
+def both(simulated: Observatory) -> tuple[xr.Dataset, dict[str, np.ndarray]]:
+    """The responses of simulated cells, joined, and the truth behind them."""
+    from alignment.brain.simulated import ground_truth
+
+    ids = simulated.list()["experiment_id"]
+    found = join_sessions([trial_responses(simulated.session(int(number))) for number in ids])
+    truth = ground_truth(simulated.folder)
+    assert found["cell_specimen_id"].values.tolist() == truth["cell_specimen_id"].tolist()
+    return found, truth
+
+
 class TestSimulatedTruth:
     """Model cells whose noise-free responses are known."""
-
-    @pytest.fixture(scope="class")
-    def both(self, simulated: Observatory) -> tuple[xr.Dataset, dict[str, np.ndarray]]:
-        from alignment.brain.simulated import ground_truth
-
-        ids = simulated.list()["experiment_id"]
-        found = join_sessions([trial_responses(simulated.session(int(number))) for number in ids])
-        truth = ground_truth(simulated.folder)
-        assert found["cell_specimen_id"].values.tolist() == truth["cell_specimen_id"].tolist()
-        return found, truth
 
     def test_means_follow_the_truth(self, both: tuple[xr.Dataset, dict[str, np.ndarray]]) -> None:
         found, truth = both
@@ -233,10 +235,10 @@ class TestMissing:
         assert found["cell_specimen_id"].values.tolist() == small.ids[[0, 2, 4]].tolist()
         assert (found.attrs["dropped_nan"], found.attrs["dropped_constant"]) == (1, 1)
         assert "501498760" in caplog.text
-        assert "1 cells with a constant trace: they are left out" in caplog.text
+        assert "1 cell with a constant trace: they are left out" in caplog.text
         response, _ = plain_loops(small, 0, 15)
         np.testing.assert_allclose(found["response"], response[[0, 2, 4]], rtol=2e-6, atol=1e-7)
-        with pytest.raises(DataError, match="1 cells without a finite value and 1 cells with a constant trace"):
+        with pytest.raises(DataError, match="1 cell without a finite value and 1 cell with a constant trace"):
             trial_responses(session, unusable="raise")
 
     def test_no_usable_cell(self, open_session: Any, small_file: Any) -> None:
