@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,25 +13,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from neural_alignment import DataError, InputError
+from pipelines.commands._choice import Choice, with_choice
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from alignment.brain.observatory import Observatory
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Mouse visual cortex: list, fetch or simulate experiments.", no_args_is_help=True)
+RESPONSIVE_BELOW = 0.05
 
-FolderOption = Annotated[
-    Path | None,
-    typer.Option("--folder", envvar="NALIGN_OBSERVATORY", help="Allen cache folder, or a folder of NWB files."),
-]
-UriOption = Annotated[
-    str | None, typer.Option(envvar="NALIGN_ALLEN_URI", help="Base address of the Allen API or a mirror.")
-]
-AreaOption = Annotated[list[str] | None, typer.Option("--area", help="VISp, VISl, ...; may be repeated.")]
-CreOption = Annotated[list[str] | None, typer.Option("--cre-line", help="Cux2-CreERT2 or Cux2; may be repeated.")]
-GenotypeOption = Annotated[list[str] | None, typer.Option("--genotype", help="Label such as Cux2-1; may be repeated.")]
-DepthOption = Annotated[tuple[float, float] | None, typer.Option("--depth", help="From, to, in micrometres.")]
-ClassOption = Annotated[str | None, typer.Option("--class", help="excitatory or inhibitory.")]
-SessionOption = Annotated[str, typer.Option("--session", help="Session type; natural scenes are in three_session_B.")]
-FailedOption = Annotated[bool, typer.Option("--include-failed", help="Also containers that failed quality control.")]
+app = typer.Typer(help="Mouse visual cortex: list, fetch or simulate experiments.", no_args_is_help=True)
 
 
 class Form(enum.StrEnum):
@@ -43,49 +36,31 @@ class Form(enum.StrEnum):
 
 
 @app.command("list")
+@with_choice
 def list_experiments(
-    folder: FolderOption = None,
-    area: AreaOption = None,
-    cre_line: CreOption = None,
-    genotype: GenotypeOption = None,
-    depth: DepthOption = None,
-    neuron_class: ClassOption = None,
-    session: SessionOption = "three_session_B",
-    include_failed: FailedOption = False,
-    uri: UriOption = None,
+    choice: Choice,
     form: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.table,
 ) -> None:
     """List experiments, one row each, with counts by group."""
     from alignment.brain.observatory import Observatory
 
-    source = Observatory(_folder(folder), uri=uri)
-    listed = source.list(
-        area=area, cre_line=cre_line, genotype=genotype, depth_um=depth, neuron_class=neuron_class,
-        session_type=session, include_failed=include_failed,
-    )  # fmt: skip
+    source = Observatory(choice.place, uri=choice.uri)
+    listed = source.list(**choice.filters)
     if form is Form.json:
         typer.echo(json.dumps(json.loads(listed.to_json(orient="records")), indent=1))
     elif form is Form.csv:
         typer.echo(listed.to_csv(index=False), nl=False)
     else:
-        here = sum(source.path(number) is not None for number in listed["experiment_id"])
-        _print_table(listed, here)
+        _print_table(listed, source)
 
 
 @app.command()
+@with_choice
 def fetch(
-    folder: FolderOption = None,
-    area: AreaOption = None,
-    cre_line: CreOption = None,
-    genotype: GenotypeOption = None,
-    depth: DepthOption = None,
-    neuron_class: ClassOption = None,
-    session: SessionOption = "three_session_B",
-    include_failed: FailedOption = False,
+    choice: Choice,
     experiment: Annotated[
-        list[int] | None, typer.Option("--experiment", help="These experiments, not a filter; may be repeated.")
+        list[str] | None, typer.Option("--experiment", help="These experiments, not a filter; may be repeated.")
     ] = None,
-    uri: UriOption = None,
     cells: Annotated[bool, typer.Option("--cells", help="Also the API's metrics of all cells.")] = False,
     refresh: Annotated[bool, typer.Option("--refresh", help="Fetch the catalogue again.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Files at once.")] = 3,
@@ -99,28 +74,23 @@ def fetch(
     from alignment.brain.observatory import Observatory
     from pipelines.commands._fetching import Arrivals, preflight
 
-    filters: dict[str, Any] = {
-        "area": area, "cre_line": cre_line, "genotype": genotype, "depth_um": depth, "neuron_class": neuron_class,
-    }  # fmt: skip
-    if experiment and any(value is not None for value in filters.values()):
+    asked = [_number(text) for text in experiment or []]
+    if asked and choice.filters:
         raise InputError(
-            "The options --experiment and the filters (--area, --cre-line, ...) exclude each other. Name experiments, "
-            "or filter."
+            "The options --experiment and the filters (--area, --cre-line, --session, ...) exclude each other. "
+            "Name experiments, or filter."
         )
-    target = _folder(folder)
+    target = choice.place
+    if not refresh:
+        _refuse_early(Observatory(target), choice, asked)
     with _progress() as progress:
         bar = progress.add_task("catalogue", total=3 + cells)
 
         def tell(done: int, total: int, text: str) -> None:
             progress.update(bar, completed=done, total=total, description=text)
 
-        fetch_manifests(target, uri, cells=cells, refresh=refresh, progress=tell)
-    source = Observatory(target, uri=uri)
-    if experiment:
-        ids = source.check_ids(experiment)
-    else:
-        listed = source.list(**filters, session_type=session, include_failed=include_failed)
-        ids = [int(number) for number in listed["experiment_id"]]
+        fetch_manifests(target, choice.uri, cells=cells, refresh=refresh, progress=tell)
+    ids = _chosen(Observatory(target), choice, asked)
     console = Console(highlight=False, soft_wrap=True)
     plan = preflight(target, ids)
     console.print(plan.text, markup=False)
@@ -130,7 +100,7 @@ def fetch(
     arrivals = Arrivals(plan)
     try:
         with arrivals:
-            fetch_experiments(target, uri, ids, workers=workers, progress=arrivals.tell)
+            fetch_experiments(target, choice.uri, ids, workers=workers, progress=arrivals.tell)
     except DataError:
         console.print(arrivals.summary(), markup=False)
         raise
@@ -158,13 +128,28 @@ def simulate(
     Console(highlight=False).print(f"{sessions} simulated sessions in {folder}", markup=False, soft_wrap=True)
 
 
-def _folder(folder: Path | None) -> Path:
-    if folder is None:
+def _number(text: str) -> int:
+    """Read an experiment's number as it was typed."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise InputError(
-            "Which observatory? Give --folder DIR or set NALIGN_OBSERVATORY to an Allen cache folder "
-            "or a folder of NWB files. 'nalign observatory simulate DIR' makes one."
+            "The '--experiment' option must be an experiment's number, an integer ≥ 1 as 'nalign observatory list' "
+            f"shows it. Got {text!r} instead."
         )
-    return folder
+    return int(text)
+
+
+def _chosen(source: Observatory, choice: Choice, asked: list[int]) -> list[int]:
+    if asked:
+        return source.check_ids(asked)
+    return [int(number) for number in source.list(**choice.filters)["experiment_id"]]
+
+
+def _refuse_early(source: Observatory, choice: Choice, asked: list[int]) -> None:
+    """Refuse what the catalogue at hand does not know before the server is asked for anything."""
+    try:
+        _chosen(source, choice, asked)
+    except DataError:
+        return  # no catalogue yet, or a damaged one, which is fetched anew
 
 
 def _progress() -> Progress:
@@ -180,28 +165,40 @@ def _progress() -> Progress:
     )
 
 
-def _print_table(listed: Any, here: int) -> None:
-    columns = (
-        "experiment_id",
-        "area",
-        "cre_line",
-        "genotype",
-        "depth_um",
-        "cortical_layer",
-        "neuron_class",
-        "donor_id",
-    )
+def _print_table(listed: pd.DataFrame, source: Observatory) -> None:
+    from alignment.brain.catalogue import EXPERIMENT_COORDINATES, GROUPINGS
+
+    columns = ["experiment_id", *(name for name in EXPERIMENT_COORDINATES if name != "full_genotype")]
     table = Table(box=None, pad_edge=False)
     for name in columns:
         table.add_column(name, no_wrap=True)
-    for row in listed[list(columns)].itertuples(index=False):
+    for row in listed[columns].itertuples(index=False):
         table.add_row(*(str(value) for value in row))
     # Wide enough for every column: a table cut at a terminal's width is of no use to grep.
     console = Console(highlight=False, width=max(160, Console().width), soft_wrap=True)
     console.print(table, soft_wrap=False)
-    for name in ("area", "cre_line", "genotype", "cortical_layer", "neuron_class"):
+    for name in GROUPINGS:
         counts = listed[name].value_counts().sort_index()
         text = ", ".join(f"{group} {count}" for group, count in counts.items())
         console.print(f"{name} ({len(counts)}): {text}", markup=False)
+    cells = _count_cells(listed, source)
+    if cells:
+        console.print(cells, markup=False)
+    here = sum(source.path(number) is not None for number in listed["experiment_id"])
     noun = "experiment" if len(listed) == 1 else "experiments"
     console.print(f"{len(listed)} {noun}, {here} with their NWB file in the folder", markup=False)
+
+
+def _count_cells(listed: pd.DataFrame, source: Observatory) -> str:
+    """Say how many cells the API's metrics know of these experiments' containers; nothing without metrics."""
+    import pandas as pd
+
+    metrics = source.cell_metrics()
+    if metrics is None or not {"experiment_container_id", "p_ns"} <= set(metrics.columns):
+        return ""
+    mine = metrics[metrics["experiment_container_id"].isin(listed["experiment_container_id"])]
+    p = pd.to_numeric(mine["p_ns"])
+    return (
+        f"cells ({len(mine):,}, by the API's metrics): {p.notna().sum():,} saw natural scenes, "
+        f"{(p < RESPONSIVE_BELOW).sum():,} of them with p_ns < {RESPONSIVE_BELOW}"
+    )

@@ -156,11 +156,21 @@ def test_the_address_and_the_folder_come_from_the_environment(nalign: Nalign, se
     ("options", "said"),
     [
         (["--experiment", "7"], "Unknown experiment 7"),
-        (["--experiment", "-7"], "integer ≥ 1. Got -7"),
+        (["--experiment", "-7"], "integer ≥ 1 as 'nalign observatory list' shows it. Got '-7'"),
+        (["--experiment", "../../etc/passwd"], "must be an experiment's number, an integer ≥ 1"),
+        (["--experiment", "0"], "Got '0'"),
+        (["--experiment", "1e3"], "Got '1e3'"),
+        (["--experiment", "٣"], "integer ≥ 1"),
         (["--area", "VISq"], "Did you mean 'VIS"),
         (["--cre-line", "Cuxx2"], "Did you mean 'Cux2"),
         (["--genotype", "Cux2"], "is ambiguous: the line has Cux2-1, Cux2-2, Cux2-3"),
         (["--experiment", "7", "--area", "VISp"], "exclude each other"),
+        (["--experiment", "7", "--session", "three_session_A"], "exclude each other"),
+        (["--experiment", "7", "--include-failed"], "exclude each other"),
+        (["--class", "inhibitory", "--cre-line", "Cux2"], "exclude each other"),
+        (["--depth", "400", "300"], "a pair (lowest, highest) in this order"),
+        (["--depth", "-1", "300"], "≥ 0"),
+        (["--session", "three_session_D"], "Unknown session type 'three_session_D'"),
         (["--uri", "ftp://host"], "address of the Allen API"),
     ],
 )
@@ -171,10 +181,36 @@ def test_bad_requests_end_with_two(options: list[str], said: str, fetch: Nalign,
     assert server.count("file") == 0
 
 
-@pytest.mark.parametrize("options", [["--experiment", "../../etc/passwd"], ["--workers", "0"], ["--session"]])
+@pytest.mark.parametrize("options", [["--depth", "shallow", "300"], ["--workers", "0"], ["--session"]])
 def test_bad_usage_ends_with_two(options: list[str], fetch: Nalign, server: Any) -> None:
     assert fetch(*options).code == 2
     assert server.count("query") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--experiment", "7"], "Unknown experiment 7"),
+        (["--area", "VISq"], "Did you mean 'VIS"),
+        (["--class", "inhibitory", "--cre-line", "Cux2"], "exclude each other"),
+    ],
+)
+def test_a_catalogue_at_hand_refuses_before_the_server_is_asked(
+    options: list[str], said: str, fetch: Nalign, server: Any, made: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    shutil.copy(made / layout.CONTAINERS, tmp_path / "there")
+    result = fetch(*options)
+    assert result.code == 2
+    assert said in result.message
+    assert server.count("query") == 0
+
+
+def test_a_damaged_catalogue_is_fetched_anew(fetch: Nalign, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / layout.CONTAINERS).write_text('"The query could not be executed"')
+    assert fetch("--dry-run").code == 0
+    assert len(Observatory(tmp_path / "there").list()) == 3
 
 
 def test_no_folder_no_fetch(nalign: Nalign) -> None:
@@ -314,7 +350,7 @@ def test_a_table_is_whole_on_a_narrow_pipe(nalign: Nalign, manifests: Path) -> N
     result = nalign("observatory", "list", "--folder", manifests, columns=40)
     lines = result.out.splitlines()
     assert lines[0].split() == [
-        "experiment_id", "area", "cre_line", "genotype", "depth_um", "cortical_layer", "neuron_class", "donor_id",
+        "experiment_id", "donor_id", "area", "cre_line", "genotype", "depth_um", "cortical_layer", "neuron_class",
     ]  # fmt: skip
     assert all(len(line.split()) == 8 for line in lines[1:457])
     assert [line.split(":")[0] for line in lines[457:462]] == [
@@ -322,6 +358,21 @@ def test_a_table_is_whole_on_a_narrow_pipe(nalign: Nalign, manifests: Path) -> N
     ]  # fmt: skip
     assert lines[462:] == ["456 experiments, 0 with their NWB file in the folder"]
     assert "…" not in result.out
+
+
+def test_cells_are_counted_where_their_metrics_are_at_hand(nalign: Nalign, made: Path, tmp_path: Path) -> None:
+    result = nalign("observatory", "list", "--folder", made)
+    metrics = pd.DataFrame(json.loads((made / layout.CELLS).read_text()))
+    low = int((metrics["p_ns"] < 0.05).sum())
+    assert f"cells (6, by the API's metrics): 6 saw natural scenes, {low} of them with p_ns < 0.05" in result.out
+    listed = json.loads(nalign("observatory", "list", "--folder", made, "--format", "json").out)
+    chosen = [row["experiment_container_id"] for row in listed if row["genotype"] == listed[0]["genotype"]]
+    one = nalign("observatory", "list", "--folder", made, "--genotype", listed[0]["genotype"])
+    assert f"cells ({metrics['experiment_container_id'].isin(chosen).sum()}, by the API's metrics)" in one.out
+    (tmp_path / layout.CONTAINERS).write_text((made / layout.CONTAINERS).read_text())
+    assert "API's metrics" not in nalign("observatory", "list", "--folder", tmp_path).out
+    (tmp_path / layout.CELLS).write_text('[{"cell_specimen_id": 1, "p_ns": 0.2}]')
+    assert "API's metrics" not in nalign("observatory", "list", "--folder", tmp_path).out
 
 
 def test_an_unknown_name_suggests_the_closest(nalign: Nalign, manifests: Path) -> None:
