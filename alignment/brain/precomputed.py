@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from alignment._validation import check_name
+from alignment._validation import check_integer, check_name
 from alignment.brain.catalogue import AREAS, LAYERS
 from neural_alignment import DataError
 
@@ -38,16 +40,18 @@ def read_rsms(path: str | os.PathLike[str], scenes: int = 118) -> xr.Dataset:
         ``rsm`` (population, scene, scene_b) float64 and ``blank`` (population, scene), each scene's
         similarity to the blank (absent where the matrices have no row for it). Coordinates by population:
         population (``"VISp L2/3"``), area, cortical_layer, and n_cells, 0 as the cells are not at hand. Areas
-        and layers in anatomical order.
+        and layers in anatomical order. Attributes: simulated (0), similarity, source (the file's name) and
+        digest (SHA-256 of the file, by which results can be traced to it).
 
     Raises
     ------
     DataError
         If the file is missing, damaged, or a matrix is no similarity matrix of that many scenes.
     InputError
-        For an unknown area or layer in a key.
+        For an unknown area or layer in a key, or a number of scenes that is none.
     """
     file = Path(path)
+    scenes = check_integer(scenes, "scenes", "read_rsms", low=2)
     matrices = _read(file)
     found: dict[tuple[int, int], tuple[str, str, npt.NDArray[np.float64]]] = {}
     for key, matrix in matrices.items():
@@ -64,7 +68,13 @@ def read_rsms(path: str | os.PathLike[str], scenes: int = 118) -> xr.Dataset:
     variables: dict[str, tuple[tuple[str, ...], npt.NDArray[np.float64]]] = {
         "rsm": (("population", "scene", "scene_b"), stack)
     }
-    if all(len(matrix) == scenes + 1 for _, _, matrix in populations):
+    sizes = {len(matrix) for _, _, matrix in populations}
+    if len(sizes) > 1:
+        without = ", ".join(f"{area} {layer}" for area, layer, matrix in populations if len(matrix) == scenes)
+        raise DataError(
+            f"{file} has a row for the blank in some of its matrices, but none in {without}. Make them alike."
+        )
+    if sizes == {scenes + 1}:
         blank = np.stack([matrix[scenes, :scenes] for _, _, matrix in populations])
         variables["blank"] = (("population", "scene"), blank)
     return xr.Dataset(
@@ -77,7 +87,12 @@ def read_rsms(path: str | os.PathLike[str], scenes: int = 118) -> xr.Dataset:
             "scene": np.arange(scenes),
             "scene_b": np.arange(scenes),
         },
-        attrs={"simulated": 0, "similarity": "Pearson correlation", "source": file.name},
+        attrs={
+            "simulated": 0,
+            "similarity": "Pearson correlation",
+            "source": file.name,
+            "digest": hashlib.sha256(file.read_bytes()).hexdigest(),
+        },
     )
 
 
@@ -86,8 +101,21 @@ def _read(file: Path) -> dict[str, npt.NDArray[np.float64]]:
         raise DataError(f"The file of similarity matrices {file} is missing. Give the path of an .npz file.")
     try:
         with np.load(file, allow_pickle=False) as archive:
-            return {key: np.asarray(archive[key], dtype=np.float64) for key in archive.files}
-    except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            held = {key: np.asarray(archive[key]) for key in archive.files}
+        for key, matrix in held.items():
+            if matrix.dtype.kind not in "uif":
+                raise ValueError(f"{key} holds {matrix.dtype}")
+        return {key: matrix.astype(np.float64) for key, matrix in held.items()}
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DataError(
             f"{file} cannot be read as an .npz file of numbers: {error}. It is damaged or of another kind: "
             "copy it again from where it came."

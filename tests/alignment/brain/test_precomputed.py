@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +36,15 @@ def test_the_real_matrices(shared_data: Path) -> None:
     np.testing.assert_array_equal(one["blank"], raw[118, :118].astype(np.float64))
     assert one["area"] == "VISal"
     assert one["cortical_layer"] == "L4"
+    assert found["rsm"].dtype == np.float64
+    assert found.attrs == {
+        "simulated": 0,
+        "similarity": "Pearson correlation",
+        "source": path.name,
+        "digest": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    assert set(found.coords) == {"population", "area", "cortical_layer", "n_cells", "scene", "scene_b"}
+    np.testing.assert_array_equal(found["rsm"].values, found["rsm"].transpose("population", "scene_b", "scene"))
 
 
 def test_without_the_blank(tmp_path: Path) -> None:
@@ -74,6 +85,43 @@ def test_matrices_of_another_kind(tmp_path: Path, matrix: np.ndarray, message: s
     np.savez(tmp_path / "rsms.npz", VISp__layer4=matrix)
     with pytest.raises(DataError, match=message):
         read_rsms(tmp_path / "rsms.npz", scenes=10)
+
+
+def test_a_blank_in_some_matrices_alone_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rsms.npz", VISp__layer4=similarity(11), VISl__layer5=similarity(10))
+    with pytest.raises(DataError, match=r"a row for the blank in some of its matrices, but none in VISl L5"):
+        read_rsms(tmp_path / "rsms.npz", scenes=10)
+
+
+@pytest.mark.parametrize("scenes", [0, 1, -118, 118.5, "118", None, True])
+def test_numbers_of_scenes_that_are_none(scenes: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "rsms.npz", VISp__layer4=similarity(10))
+    with pytest.raises(InputError, match="'scenes' parameter of read_rsms must be an integer ≥ 2"):
+        read_rsms(tmp_path / "rsms.npz", scenes=scenes)
+
+
+@pytest.mark.parametrize("matrix", [similarity(10) + 0j, np.full((10, 10), "a"), np.eye(10, dtype=bool)])
+def test_values_that_are_no_real_numbers(matrix: np.ndarray, tmp_path: Path) -> None:
+    np.savez(tmp_path / "rsms.npz", VISp__layer4=matrix)
+    with pytest.raises(DataError, match="VISp__layer4 holds"):
+        read_rsms(tmp_path / "rsms.npz", scenes=10)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damage_within_a_file_is_found(save: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rsms.npz"
+    save(path, VISp__layer4=similarity(60))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 40] = bytes(40)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read as an .npz file"):
+        read_rsms(path, scenes=60)
+
+
+def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
+    np.save(tmp_path / "rsms.npy", similarity(10))
+    with pytest.raises(DataError, match=r"cannot be read as an .npz file"):
+        read_rsms(tmp_path / "rsms.npy", scenes=10)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut short"])
