@@ -53,6 +53,7 @@ class Stage:
 
 _BRAIN, _NETWORKS = "pipelines.stages.brain", "pipelines.stages.networks"
 _COMPARISON, _REPORTING = "pipelines.stages.comparison", "pipelines.stages.reporting"
+_CONTROLS = "pipelines.stages.controls"
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -69,9 +70,12 @@ STAGES: dict[str, Stage] = {
         Stage("features", 1, f"{_NETWORKS}:features", "domains inside networks", weight=25),
         Stage("architectures", 1, "pipelines.stages.architectures:architectures", "compare architectures", weight=45),
         Stage("activations", 2, f"{_NETWORKS}:activations", "layer activations", weight=50),
-        Stage("similarity", 1, f"{_COMPARISON}:similarity", "compare brain and network", weight=40),
+        Stage("ceiling", 1, f"{_CONTROLS}:ceiling", "noise ceilings", weight=42),
+        Stage("similarity", 2, f"{_COMPARISON}:similarity", "compare brain and network", weight=40),
         Stage("halves", 1, "pipelines.stages.halves:halves", "score each half of the scenes", weight=38),
-        Stage("paired", 1, f"{_COMPARISON}:paired", "with against without NeuRN", weight=35),
+        Stage("paired", 2, f"{_COMPARISON}:paired", "with against without NeuRN", weight=35),
+        Stage("null", 1, f"{_CONTROLS}:null", "scores with scenes shuffled", weight=36),
+        Stage("claims", 1, f"{_CONTROLS}:claims", "the published claims", weight=34),
         Stage("report", 1, f"{_REPORTING}:report", "write the report", "folder"),
     )
 }

@@ -5,7 +5,7 @@ A study is YAML, checked by the pydantic models below. Paths in it are relative 
 """
 
 from pipelines.config.brain import ObservatoryConfig, RepresentationsConfig, ResponsesConfig
-from pipelines.config.comparison import SimilarityConfig
+from pipelines.config.comparison import ControlsConfig, SimilarityConfig
 from pipelines.config.layers import LayerConfig
 from pipelines.config.networks import ActivationsConfig, ArchitecturesConfig, ModelConfig
 from pipelines.config.study import ComputeConfig, Study
@@ -15,6 +15,7 @@ __all__ = [
     "ActivationsConfig",
     "ArchitecturesConfig",
     "ComputeConfig",
+    "ControlsConfig",
     "LayerConfig",
     "MethodConfig",
     "ModelConfig",

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pipelines.config._base import Name, Part, Seed
 from pipelines.config.brain import ObservatoryConfig, RepresentationsConfig, ResponsesConfig
-from pipelines.config.comparison import SimilarityConfig
+from pipelines.config.comparison import ControlsConfig, SimilarityConfig
 from pipelines.config.layers import LayerConfig
 from pipelines.config.networks import ActivationsConfig, ArchitecturesConfig, ModelConfig
 from pipelines.config.transfer import TransferConfig
@@ -44,6 +44,7 @@ class Study(Part):
     )
     activations: ActivationsConfig = ActivationsConfig()
     similarity: SimilarityConfig = SimilarityConfig()
+    controls: ControlsConfig = ControlsConfig()
     architectures: ArchitecturesConfig | None = None
     transfer: TransferConfig | None = None
     compute: ComputeConfig = ComputeConfig()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import xarray as xr
 
 from pipelines.perform import Context, Inputs
 
-__all__ = ["group_labels", "paired", "similarity", "unit_vectors"]
+__all__ = ["group_labels", "name_layers", "paired", "similarity", "split_groups", "unit_vectors"]
 
 _BETWEEN = "\t"  # joins a grouping and a group's name into one key; neither can hold it
 
@@ -25,7 +25,7 @@ def similarity(inputs: Inputs, params: Mapping[str, Any], context: Context) -> d
     scored = score_layers(
         neurons["representation"].values.reshape(neurons.sizes["cell"], -1),
         _layers(layers, params["kind"], inputs["scenes"]),
-        group_labels(neurons, params["group_by"]),
+        group_labels(neurons, params["group_by"], params["groups"]),
         metrics=tuple(params["metrics"]),
         donors=neurons["donor_id"].values,
         bootstraps=params["bootstraps"],
@@ -33,14 +33,14 @@ def similarity(inputs: Inputs, params: Mapping[str, Any], context: Context) -> d
         progress=lambda name: context.tell(next(done), len(layers), str(layers[name].attrs["layer"])),
     )
     return {
-        "scores": _named(_split_groups(scored.table), layers, params),
-        "cells": _named(scored.cells, layers, params),
+        "scores": name_layers(split_groups(scored.table), layers, params),
+        "cells": name_layers(scored.cells, layers, params),
         "parameters": scored.parameters,
     }
 
 
 def paired(inputs: Inputs, params: Mapping[str, Any], context: Context) -> pd.DataFrame:
-    """Difference of a layer variant and the baseline, cell by cell, per layer and group of cells.
+    """Difference of a layer variant and its reference (the baseline), cell by cell, per layer and group of cells.
 
     Layers pair by position: a layer in front of the network is none of the network's own.
     """
@@ -52,30 +52,47 @@ def paired(inputs: Inputs, params: Mapping[str, Any], context: Context) -> pd.Da
     table = paired_differences(
         baseline,
         variant,
-        group_labels(neurons, params["group_by"]),
+        group_labels(neurons, params["group_by"], params["groups"]),
         donors=neurons["donor_id"].values,
         by=("layer_index",),
         bootstraps=params["bootstraps"],
         permutations=params["permutations"],
         seed=params["seed"],
     )
-    table = _split_groups(table.rename(columns={"baseline": "baseline_value", "variant": "variant_value"}))
+    table = split_groups(table.rename(columns={"baseline": "baseline_value", "variant": "variant_value"}))
     names = variant.drop_duplicates("layer_index").set_index("layer_index")["layer"]
     table.insert(0, "model", params["model"])
     table.insert(1, "layer_variant", params["layer_variant"])
-    table.insert(2, "layer", table["layer_index"].map(names))
-    table.insert(3, "representation", params["kind"])
+    table.insert(2, "reference", params.get("reference", "baseline"))
+    table.insert(3, "layer", table["layer_index"].map(names))
+    table.insert(4, "representation", params["kind"])
     return table
 
 
-def group_labels(neurons: xr.Dataset, group_by: list[str]) -> dict[str, np.ndarray]:
-    """Return the cells of each group, all cells first, by the key ``group_by<tab>group``."""
+def group_labels(
+    neurons: xr.Dataset, group_by: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, np.ndarray]:
+    """Return the cells of each group, all cells first, by the key ``group_by<tab>group``.
+
+    Parameters
+    ----------
+    neurons : xarray.Dataset
+        With cells' coordinates.
+    group_by : sequence of str
+        Coordinates; several together are joined by ``+``.
+    groups : mapping of str to sequence of str, optional
+        Groups that the study's sessions belong to, by grouping: one that has lost all its cells is there, empty.
+    """
     from alignment.brain import group_cells
 
-    groups = {f"all{_BETWEEN}all": np.arange(neurons.sizes["cell"])}
+    found = {f"all{_BETWEEN}all": np.arange(neurons.sizes["cell"])}
     for by in group_by:
-        groups |= {f"{by}{_BETWEEN}{group}": index for group, index in group_cells(neurons, by).items()}
-    return groups
+        found |= {
+            f"{by}{_BETWEEN}{group}": index for group, index in group_cells(neurons, tuple(by.split("+"))).items()
+        }
+        for group in (groups or {}).get(by, ()):
+            found.setdefault(f"{by}{_BETWEEN}{group}", np.empty(0, dtype=np.int64))
+    return found
 
 
 def unit_vectors(layer: xr.Dataset, kind: str, scenes: xr.Dataset) -> np.ndarray:
@@ -98,14 +115,15 @@ def _layers(layers: Mapping[str, xr.Dataset], kind: str, scenes: xr.Dataset) -> 
         yield name, unit_vectors(layers[name], kind, scenes)
 
 
-def _split_groups(table: pd.DataFrame) -> pd.DataFrame:
+def split_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """Part the keys of :func:`group_labels` into the columns ``group_by`` and ``group``."""
     pairs = table["group"].str.split(_BETWEEN, n=1, expand=True)
     table = table.assign(group=pairs[1])
     table.insert(table.columns.get_loc("group"), "group_by", pairs[0])
     return table
 
 
-def _named(table: pd.DataFrame, layers: Mapping[str, xr.Dataset], params: Mapping[str, Any]) -> pd.DataFrame:
+def name_layers(table: pd.DataFrame, layers: Mapping[str, xr.Dataset], params: Mapping[str, Any]) -> pd.DataFrame:
     """Put in front what the rows belong to; layers come in under their number in the network."""
     table = table.rename(columns={"layer": "layer_index"})
     numbers = table.pop("layer_index")
@@ -113,6 +131,7 @@ def _named(table: pd.DataFrame, layers: Mapping[str, xr.Dataset], params: Mappin
         "model": params["model"],
         "layer_variant": params["layer_variant"],
         "neurn": params.get("neurn", params["layer_variant"] == "neurn"),
+        "twin": params.get("twin", False),
         "layer": numbers.map({name: str(layer.attrs["layer"]) for name, layer in layers.items()}),
         "layer_index": numbers.astype(int),
         "representation": params["kind"],

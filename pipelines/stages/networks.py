@@ -130,7 +130,8 @@ def activations(inputs: Inputs, params: Mapping[str, Any], context: Context) -> 
     if "trained" in inputs:
         model = _trained(params, inputs["trained"])
     else:
-        model = _model(params, 1000, weights=_weights(params, context))
+        classes = len(inputs["classes"].attrs["classes"]) if "classes" in inputs else 1000
+        model = _model(params, classes, weights=_weights(params, context))
     size = params["network"]["image_size"]
     grey = inputs["scenes"][f"scenes_{size}x{size}"].values
     images = np.repeat(grey[:, None].astype(np.float32), 3, axis=1)

@@ -13,17 +13,25 @@ from pipelines.perform import Inputs
 
 __all__ = ["gather_alignment"]
 
+_NULL = ("null_mean", "null_low", "null_high", "p", "q")
+_NO_SHUFFLES = "the study asks for no shuffled scenes (controls.shuffled_scenes)"
+_LAST = ("n_cells", "n_donors", "n_units", "resampled", "reason", "note")
+
 
 def gather_alignment(inputs: Inputs, study: Mapping[str, Any]) -> dict[str, Any]:
     """Return the report's parts that are about neurons, by the names of its fields."""
     population = inputs["population"]
     responses = population["responses"]
     scored = [inputs[name] for name in inputs.names("similarity:")]
+    twins = [inputs[name]["scores"] for name in inputs.names("twin:")]
     paired = [inputs[name] for name in inputs.names("paired:")]
+    claims = [inputs[name]["claims"] for name in inputs.names("claims:")]
     cell_scores = pd.concat([part["cells"] for part in scored], ignore_index=True)
     kinds = study["representations"]["kinds"]
     return {
-        "similarity": pd.concat([part["scores"] for part in scored], ignore_index=True),
+        "similarity": _similarity(pd.concat([*(part["scores"] for part in scored), *twins], ignore_index=True), inputs),
+        "ceilings": _ceilings(inputs),
+        "claims": pd.concat(claims, ignore_index=True) if claims else None,
         "paired": pd.concat(paired, ignore_index=True) if paired else None,
         "cells": _cells(responses, inputs[f"representations:{kinds[0]}"]),
         "cell_scores": cell_scores,
@@ -32,6 +40,37 @@ def gather_alignment(inputs: Inputs, study: Mapping[str, Any]) -> dict[str, Any]
         "marginals": _marginals(inputs["resemblance"]) if "resemblance" in inputs else None,
         "notes": _notes(responses, population["quality"]),
     }
+
+
+def _similarity(scores: pd.DataFrame, inputs: Inputs) -> pd.DataFrame:
+    """Put beside every score its ceiling, the score as a part of it, and its shuffled-scene null."""
+    from alignment.similarity import CEILING_KINDS, normalise
+
+    places = ["representation", "group_by", "group", "metric"]
+    ceilings = _ceilings(inputs)[[*places, "ceiling", "reason"]].rename(columns={"reason": "ceiling_reason"})
+    # A ceiling that is there needs no reason; that it has no interval is told in its own table.
+    ceilings["ceiling_reason"] = ceilings["ceiling_reason"].where(ceilings["ceiling"].isna(), "")
+    table = scores.merge(ceilings, how="left", on=places, validate="many_to_one")
+    table["normalised"] = np.nan
+    for metric, kind in CEILING_KINDS.items():
+        rows = table["metric"] == metric
+        table.loc[rows, "normalised"] = normalise(table.loc[rows, "value"], table.loc[rows, "ceiling"], kind)
+    own = ["model", "layer_variant", "twin", "layer_index", *places]
+    parts = [inputs[name] for name in inputs.names("null:")]
+    if parts:
+        null = pd.concat(parts, ignore_index=True).drop(columns=["neurn", "layer"])
+        table = table.merge(null, how="left", on=own, validate="many_to_one")
+        reason = np.where(table["twin"], "shuffled for the trained network alone", "this score was not shuffled")
+        table["null_reason"] = table["null_reason"].where(table["null_reason"].notna(), reason)
+        empty = table["null_reason"].eq("") & table["value"].isna()
+        table["null_reason"] = table["null_reason"].where(~empty, table["reason"])
+    else:
+        table = table.assign(**dict.fromkeys(_NULL, np.nan), n_shuffles=0, null_reason=_NO_SHUFFLES)
+    return table[[*(name for name in table if name not in _LAST), *_LAST]]
+
+
+def _ceilings(inputs: Inputs) -> pd.DataFrame:
+    return pd.concat([inputs[name]["groups"] for name in inputs.names("ceiling:")], ignore_index=True)
 
 
 def _cells(responses: xr.Dataset, representations: xr.Dataset) -> pd.DataFrame:
