@@ -106,11 +106,16 @@ def compare_run(
     tasks = _tasks(study, kept, folder)
     cells = kept.read(tasks[f"representations:{kinds[0]}"].stage, tasks[f"representations:{kinds[0]}"].key)
     sides = [choose_cells(side, cells, grouping(group, cells)) for side in (a, b)]
-    wanted = [(name, variant, kind) for name in names for variant in (layer.key for layer in study.layer_variants) for kind in kinds]
+    if np.array_equal(sides[0].cells, sides[1].cells):
+        raise InputError(f"{a!r} and {b!r} are the same {len(sides[0].cells)} cells. Name two groups that differ.")
+    variants = [part.key for part in study.layer_variants]
+    wanted = [(name, variant, kind) for name in names for variant in variants for kind in kinds]
     if layer == "best":
         table, selection, keys = _halves(study, tasks, kept, folder, wanted, tell)
     else:
         (table, keys), selection = _whole(tasks, kept, wanted), None
+    if layer not in ("best", "all"):
+        _some(layer, list(dict.fromkeys(table["layer"])), "layer of this run")
     found = compare_groups(
         table,
         {side.name: side.cells for side in sides},

@@ -108,7 +108,7 @@ def _members(name: str, by: str, cells: xr.Dataset) -> np.ndarray:
     if name not in known:
         listed = ", ".join(f"{group} ({count})" for group, count in zip(known[:40], counts, strict=False))
         more = f" and {len(known) - 40} more" if len(known) > 40 else ""
-        hint = closest(name, known.tolist()) or _elsewhere(name, by, cells)
+        hint = _elsewhere(name, by, cells) or closest(name, known.tolist())
         raise InputError(f"No cell has the {by} {name!r}.{hint} There are (cells): {listed}{more}.")
     found: np.ndarray = values == name
     return found

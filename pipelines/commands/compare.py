@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from neural_alignment import __version__
@@ -150,32 +151,22 @@ def _provenance(found: GroupComparison) -> str:
 
 
 def _print(console: Console, found: GroupComparison) -> None:
+    from reports.views import METRIC_NAMES
+
     table, first = found.table, found.table.iloc[0]
     mark = "SIMULATED: " if found.parameters["simulated"] else ""
     chosen = "; layer chosen on one half of the scenes, scored on the other" if found.parameters["selected_on"] else ""
     console.print(f"{mark}{found.a} (a) beside {found.b} (b){chosen}", markup=False, soft_wrap=True)
     for letter, name in (("a", found.a), ("b", found.b)):
         console.print(
-            f"  {letter}: {name}, {first[f'{letter}_cells']} cells of {first[f'{letter}_donors']} donors, "
+            f"  {letter}: {name}, {_counted(first[f'{letter}_cells'], 'cell')} of "
+            f"{_counted(first[f'{letter}_donors'], 'donor')}, "
             f"median reliability {first[f'{letter}_reliability']:.2f}",
             markup=False,
             soft_wrap=True,
         )
-    kinds = table["representation"].nunique() > 1
-    shown = Table(box=None, pad_edge=False)
-    for name in ("network", "in front", *(["kind"] if kinds else []), "layer", "metric"):
-        shown.add_column(name, overflow="fold")
-    for name in ("a", "b", "a − b", "95 %", "p", "q"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for _, row in table.head(_SHOWN).iterrows():
-        kind = [row["representation"]] if kinds else []
-        span = f"{row['ci_low']:+.4f} to {row['ci_high']:+.4f}"
-        values = [f"{row['a_value']:.4f}", f"{row['b_value']:.4f}", f"{row['difference']:+.4f}", span]
-        shown.add_row(
-            *(row["model"], row["layer_variant"], *kind, row["layer"], row["metric"]),
-            *(*values, f"{row['p']:.4f}", f"{row['q']:.4f}"),
-        )
-    console.print(shown)
+    for (kind, metric), rows in table.head(_SHOWN).groupby(["representation", "metric"], sort=False):
+        console.print(_rows(f"{METRIC_NAMES.get(metric, metric)}; {kind} representations", rows))
     if len(table) > _SHOWN:
         console.print(f"The first {_SHOWN} of {len(table)} rows; comparison.csv holds all.")
     console.print(
@@ -185,3 +176,28 @@ def _print(console: Console, found: GroupComparison) -> None:
     )
     for note in dict.fromkeys(filter(None, "; ".join(table["note"].unique()).split("; "))):
         console.print(f"note: {note}", markup=False, soft_wrap=True)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _rows(title: str, rows: pd.DataFrame) -> Table:
+    """Return the rows of one metric as a table that fits in 80 columns."""
+    import pandas as pd
+
+    shown = Table(
+        box=None, pad_edge=False, padding=(0, 1), collapse_padding=True, title=f"\n{title}", title_justify="left"
+    )
+    for name in ("network", "layer"):
+        shown.add_column(name, overflow="fold")
+    for name in ("a", "b", "a − b", "95 %", "p", "q"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for _, row in rows.iterrows():
+        values = [f"{row['a_value']:.4f}", f"{row['b_value']:.4f}", f"{row['difference']:+.4f}"]
+        span = "none" if pd.isna(row["ci_low"]) else f"{row['ci_low']:+.4f} {row['ci_high']:+.4f}"
+        front = "" if row["layer_variant"] == "baseline" else f" {row['layer_variant']}"
+        shown.add_row(
+            escape(row["model"] + front), escape(row["layer"]), *values, span, f"{row['p']:.3f}", f"{row['q']:.3f}"
+        )
+    return shown
