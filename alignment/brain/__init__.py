@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from alignment.brain.joining import join_sessions
     from alignment.brain.observatory import Observatory, Session
     from alignment.brain.populations import group_cells, plan_selection, select_cells
-    from alignment.brain.precomputed import read_rsms
+    from alignment.brain.precomputed import read_rsms, read_scenes
     from alignment.brain.quality import quality_by_cell, quality_table, responsiveness
     from alignment.brain.representations import represent, resize_scenes, scale_unit, weighted_images
     from alignment.brain.responses import split_half_reliability, trial_responses
@@ -28,6 +28,7 @@ __all__ = [
     "quality_by_cell",
     "quality_table",
     "read_rsms",
+    "read_scenes",
     "represent",
     "resize_scenes",
     "responsiveness",
@@ -48,6 +49,7 @@ _HOMES = {
     "quality_by_cell": "quality",
     "quality_table": "quality",
     "read_rsms": "precomputed",
+    "read_scenes": "precomputed",
     "represent": "representations",
     "resize_scenes": "representations",
     "responsiveness": "quality",

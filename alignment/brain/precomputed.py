@@ -1,8 +1,9 @@
-"""Populations that come as representational similarity matrices, without their cells."""
+"""Populations that come as representational similarity matrices, without their cells, and the scenes they saw."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import zipfile
@@ -17,7 +18,7 @@ from alignment._validation import check_integer, check_name
 from alignment.brain.catalogue import AREAS, LAYERS
 from neural_alignment import DataError
 
-__all__ = ["read_rsms"]
+__all__ = ["read_rsms", "read_scenes"]
 
 _LAYER_NAMES = {"layer23": "L2/3", "layer4": "L4", "layer5": "L5", "layer6": "L6"}
 
@@ -94,6 +95,61 @@ def read_rsms(path: str | os.PathLike[str], scenes: int = 118) -> xr.Dataset:
             "digest": hashlib.sha256(file.read_bytes()).hexdigest(),
         },
     )
+
+
+def read_scenes(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
+    """Read the scenes that similarity matrices were measured with.
+
+    Parameters
+    ----------
+    path : str or path
+        An ``.npy`` file, (scene, y, x), or (scene, y·x) of square scenes; grey levels 0 to 255, or values in [0, 1].
+        Row i is the scene of the matrices' row i.
+
+    Returns
+    -------
+    (scene, y, x) float32 array
+        In [0, 1].
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged or of another shape, or a scene (named) holds NaN, leaves the range, or is
+        one grey level only.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(f"The file of scenes {file} is missing. Give the path of an .npy file.")
+    try:
+        scenes = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{file} cannot be read as an .npy file of numbers: {error}. Copy it again.") from error
+    shape = np.shape(scenes)
+    if not isinstance(scenes, np.ndarray) or scenes.dtype.kind not in "uif" or len(shape) not in (2, 3) or 0 in shape:
+        raise DataError(
+            f"{file} must hold scenes (scene, y, x) of numbers. Got {getattr(scenes, 'dtype', '?')} {shape}."
+        )
+    if len(shape) == 2:
+        side = math.isqrt(shape[1])
+        if side * side != shape[1]:
+            raise DataError(
+                f"{file} holds {shape[0]} rows of {shape[1]} values, which make no square scene. Save it as "
+                "(scene, y, x)."
+            )
+        scenes = scenes.reshape(shape[0], side, side)
+    values: npt.NDArray[np.float64] = scenes.astype(np.float64)
+    if scenes.dtype.kind in "ui" or values.max(initial=0.0, where=np.isfinite(values)) > 1.0:
+        values = values / 255.0
+    flat = values.reshape(len(values), -1)
+    with np.errstate(invalid="ignore"):
+        good = np.isfinite(flat).all(axis=1) & (flat.min(axis=1) >= 0) & (flat.max(axis=1) <= 1 + 1e-9)
+        seen = good & (np.ptp(flat, axis=1) > 0)
+    for fits, reason in ((good, "NaN, or values outside of 0 to 255"), (seen, "one grey level only")):
+        if not fits.all():
+            odd = np.flatnonzero(~fits)
+            named = ", ".join(map(str, odd[:5])) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
+            raise DataError(f"{file}: scene {named} holds {reason}. Leave out the blank; mend or replace the file.")
+    return values.astype(np.float32)
 
 
 def _read(file: Path) -> dict[str, npt.NDArray[np.float64]]:

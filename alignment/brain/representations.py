@@ -17,7 +17,7 @@ import xarray as xr
 from alignment._validation import check_choice, check_integer, fail
 from neural_alignment import DataError, InputError
 
-__all__ = ["KINDS", "represent", "resize_scenes", "scale_unit", "weighted_images"]
+__all__ = ["KINDS", "represent", "resize_scenes", "scale_unit", "trial_means", "weighted_images"]
 
 Kind = Literal["weighted", "matched", "tuning"]
 KINDS = ("weighted", "matched", "tuning")
@@ -200,7 +200,7 @@ def represent(
     (3, 32, 32)
     """
     check_choice(kind, "kind", "represent", KINDS)
-    tuning = _tuning(responses["response"].transpose("cell", "scene", "trial").values)
+    tuning = trial_means(responses["response"].transpose("cell", "scene", "trial").values)
     if not len(tuning):
         raise DataError("There is no cell to represent. Choose other sessions or a lower reliability.")
     cell_coordinates = {name: value for name, value in responses.coords.items() if value.dims == ("cell",)}
@@ -236,8 +236,8 @@ def _represent_blocks(
     return scaled, degenerate
 
 
-def _tuning(response: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Mean over the valid trials, (cell, scene) float64; NaN where there is none."""
+def trial_means(response: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Mean over the valid trials, (cell, scene, trial) to (cell, scene) float64; NaN where there is none."""
     tuning = np.empty(response.shape[:2])
     step = max(1, _BLOCK_VALUES // max(1, response[:1].size))
     for first in range(0, len(response), step):

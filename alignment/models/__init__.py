@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         scene_digest,
     )
     from alignment.models.architecture import needleman_wunsch, similarity_matrix
+    from alignment.models.features import LayerFeatures, layer_features
     from alignment.models.layers import LAYER_VARIANTS, WithLayer, create_layer, with_layer, with_neurn
     from alignment.models.neurn import NeuRN
     from alignment.models.symbols import layer_symbols
@@ -38,6 +39,8 @@ _HOMES = {
     "load_weights": "weights",
     "weights_digest": "weights",
     "Preflight": "activations",
+    "LayerFeatures": "features",
+    "layer_features": "features",
     "as_images": "activations",
     "extract_activations": "activations",
     "preflight": "activations",
@@ -51,6 +54,7 @@ __all__ = [
     "LAYER_VARIANTS",
     "Entry",
     "ImageModel",
+    "LayerFeatures",
     "NeuRN",
     "Preflight",
     "WithLayer",
@@ -59,6 +63,7 @@ __all__ = [
     "create_model",
     "entry",
     "extract_activations",
+    "layer_features",
     "layer_symbols",
     "list_models",
     "load_weights",

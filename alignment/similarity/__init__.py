@@ -13,15 +13,18 @@ from .inference import Interval, PairedTest, benjamini_hochberg, bootstrap, pair
 from .kde_iou import Densities, kde_densities, kde_iou
 from .null import NullTest, null_test, shuffled_scenes
 from .paired import paired_differences
+from .rdm_scores import MEAN_GROUP, RdmScores, rdm_differences, score_rdms
 from .rmse import NearestUnits, nearest_units, rmse
-from .rsa import RdmTest, compare_rdms, linear_cka, rdm, rdm_permutation_test
+from .rsa import CkaTest, RdmTest, cka_permutation_test, compare_rdms, linear_cka, rdm, rdm_permutation_test
 from .scene_null import null_scores, scene_null_table
 
 __all__ = [
     "CEILING_KINDS",
     "CELL_METRICS",
     "LOWER_IS_CLOSER",
+    "MEAN_GROUP",
     "METRICS",
+    "CkaTest",
     "Densities",
     "GroupCeilings",
     "GroupComparison",
@@ -31,9 +34,11 @@ __all__ = [
     "NoiseCeiling",
     "NullTest",
     "PairedTest",
+    "RdmScores",
     "RdmTest",
     "benjamini_hochberg",
     "bootstrap",
+    "cka_permutation_test",
     "compare_groups",
     "compare_rdms",
     "group_ceilings",
@@ -49,12 +54,14 @@ __all__ = [
     "paired_permutation",
     "published_claims",
     "rdm",
+    "rdm_differences",
     "rdm_permutation_test",
     "rmse",
     "scene_halves",
     "scene_null_table",
     "score_groups",
     "score_layers",
+    "score_rdms",
     "shuffled_scenes",
     "spearman_brown",
     "split_halves",

@@ -11,7 +11,18 @@ from alignment._validation import check_choice, check_integer, fail
 
 from ._arrays import Array, as_array, as_vectors, check_finite
 
-__all__ = ["RdmTest", "compare_rdms", "linear_cka", "rdm", "rdm_permutation_test"]
+__all__ = [
+    "CkaTest",
+    "RdmTest",
+    "cka_permutation_test",
+    "compare_rdms",
+    "linear_cka",
+    "rdm",
+    "rdm_permutation_test",
+    "shuffled_correlations",
+]
+
+_BLOCK = 2**22  # values of the patterns that are held as float64 at a time
 
 
 def rdm(responses: Any) -> Array:
@@ -45,12 +56,19 @@ def rdm(responses: Any) -> Array:
     if patterns.shape[0] < 2 or patterns.shape[1] < 2:
         raise fail("responses", "rdm", "an array (scene, unit) with at least 2 of each", patterns.shape)
     check_finite(patterns, "responses", "rdm")
-    centred = patterns - patterns.mean(axis=1, dtype=np.float64, keepdims=True)
-    length = np.sqrt(np.einsum("su,su->s", centred, centred))
-    flat = length <= 1e-12 * np.maximum(np.abs(patterns).max(axis=1), np.finfo(float).tiny) * patterns.shape[1] ** 0.5
+    scenes, units = patterns.shape
+    mean = patterns.mean(axis=1, dtype=np.float64, keepdims=True)
+    products = np.zeros((scenes, scenes))
+    # In blocks: whole activation maps would not fit twice into the memory as float64.
+    step = max(1, _BLOCK // scenes)
+    for start in range(0, units, step):
+        centred = patterns[:, start : start + step] - mean
+        products += centred @ centred.T
+    length = np.sqrt(np.diag(products))
+    flat = length <= 1e-12 * np.maximum(np.abs(patterns).max(axis=1), np.finfo(float).tiny) * units**0.5
     with np.errstate(invalid="ignore", divide="ignore"):
-        centred /= np.where(flat, np.nan, length)[:, None]
-    matrix: Array = 1.0 - np.clip(centred @ centred.T, -1.0, 1.0)
+        length = np.where(flat, np.nan, length)
+        matrix: Array = 1.0 - np.clip(products / length[:, None] / length, -1.0, 1.0)
     matrix = (matrix + matrix.T) / 2
     np.fill_diagonal(matrix, np.where(flat, np.nan, 0.0))
     return matrix
@@ -176,6 +194,16 @@ def rdm_permutation_test(
     return RdmTest(*parts, permutations=permutations, seed=seed, scenes=scenes)
 
 
+def shuffled_correlations(
+    a: Any, b: Any, permutations: int, rng: np.random.Generator, method: Literal["spearman", "pearson"] = "spearman"
+) -> Array:
+    """Return what :func:`compare_rdms` gives with the scenes of ``a`` shuffled, (permutation, k, m)."""
+    first, second = _stack(a, "a", "shuffled_correlations"), _stack(b, "b", "shuffled_correlations")
+    _same_scenes(first, second, "shuffled_correlations")
+    ours, theirs = _unit_triangles(first, method), _unit_triangles(second, method)
+    return _shuffled(ours, theirs, first.shape[1], permutations, rng)
+
+
 def linear_cka(x: Any, y: Any, unbiased: bool = True) -> float:
     """Linear centred kernel alignment of two sets of responses to the same scenes (Kornblith et al. 2019).
 
@@ -217,6 +245,114 @@ def linear_cka(x: Any, y: Any, unbiased: bool = True) -> float:
     if not (own_x > 0 and own_y > 0):
         return float("nan")
     return float(cross / np.sqrt(own_x * own_y))
+
+
+@dataclass(frozen=True)
+class CkaTest:
+    """Unbiased linear CKA beside what it would be with the scenes shuffled.
+
+    Attributes
+    ----------
+    value : (k, m) array
+        As :func:`linear_cka` gives it; NaN where a side does not vary over the scenes.
+    low, high : (k, m) arrays
+        95 % interval over scenes by the jackknife: value ± 1.96 standard errors.
+    p : (k, m) array
+        One-sided share of shuffles (and the data) at least as high, (b + 1) / (n + 1).
+    null_mean, null_high : (k, m) arrays
+        Mean and 95th percentile with the scenes shuffled.
+    """
+
+    value: Array
+    low: Array
+    high: Array
+    p: Array
+    null_mean: Array
+    null_high: Array
+
+
+def cka_permutation_test(a: Any, b: Any, *, permutations: int = 1000, seed: int = 0) -> CkaTest:
+    """Test unbiased linear CKA of many pairs at once, from the products of responses.
+
+    Parameters
+    ----------
+    a, b : (k, scene, scene) and (m, scene, scene) arrays
+        X·Xᵀ of responses X (scene, unit), centred or not: whole activation maps need not be kept.
+    permutations, seed : int
+        Shuffles of the scenes of ``a``, at least 19, and their seed.
+
+    Returns
+    -------
+    CkaTest
+        Values, intervals over scenes, and p.
+
+    Raises
+    ------
+    InputError
+        Other shapes, different scenes, fewer than 8 scenes, or NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(20, 5))
+    >>> found = cka_permutation_test((x @ x.T)[None], (x @ x.T)[None], permutations=99)
+    >>> found.value.round(6), found.p
+    (array([[1.]]), array([[0.01]]))
+    """
+    owner = "cka_permutation_test"
+    check_integer(permutations, "permutations", owner, low=19)
+    check_integer(seed, "seed", owner, low=0)
+    first, second = _stack(a, "a", owner), _stack(b, "b", owner)
+    _same_scenes(first, second, owner)
+    scenes = first.shape[1]
+    if scenes < 8:
+        raise fail("a", owner, "products over at least 8 scenes", first.shape)
+    for name, stack in (("a", first), ("b", second)):
+        check_finite(stack.reshape(len(stack), -1), name, owner)
+    first, second = _u_centred(first), _u_centred(second)
+    value = _unit_flat(first) @ _unit_flat(second).T
+    rng = np.random.default_rng(seed)
+    ours, theirs = _unit_flat(first).reshape(first.shape), _unit_flat(second)
+    null = np.empty((permutations, *value.shape))
+    for repeat in range(permutations):
+        order = rng.permutation(scenes)
+        null[repeat] = ours[:, order[:, None], order].reshape(len(ours), -1) @ theirs.T
+    left = np.empty((scenes, *value.shape))
+    for scene in range(scenes):
+        rest = np.delete(np.arange(scenes), scene)
+        parts = [_unit_flat(_u_centred(stack[:, rest[:, None], rest])) for stack in (first, second)]
+        left[scene] = parts[0] @ parts[1].T
+    error = np.sqrt((scenes - 1) / scenes * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
+    p = np.where(np.isnan(value), np.nan, ((null >= value - 1e-12).sum(axis=0) + 1) / (permutations + 1))
+    high = np.quantile(null, 0.95, axis=0)
+    return CkaTest(value, value - 1.96 * error, value + 1.96 * error, p, null.mean(axis=0), high)
+
+
+def _u_centred(products: Array) -> Array:
+    """Centre products without bias (Székely and Rizzo 2014): rows sum to zero, the diagonal is zero.
+
+    The inner product of two such matrices is, up to a factor, the unbiased HSIC of Song et al. (2012).
+    """
+    n = products.shape[1]
+    scale = np.abs(products).max(axis=(1, 2), keepdims=True)
+    values = products / np.where(scale > 0, scale, 1.0)
+    values = values - values.mean(axis=1, keepdims=True)
+    values = values - values.mean(axis=2, keepdims=True)
+    values[:, np.arange(n), np.arange(n)] = 0.0
+    rows = values.sum(axis=2) / (n - 2)
+    total = values.sum(axis=(1, 2)) / ((n - 1) * (n - 2))
+    values = values - rows[:, :, None] - rows[:, None, :] + total[:, None, None]
+    values[:, np.arange(n), np.arange(n)] = 0.0
+    centred: Array = values
+    return centred
+
+
+def _unit_flat(centred: Array) -> Array:
+    """Return matrices as rows of length 1; NaN where one is zero to rounding: responses that do not vary."""
+    flat = centred.reshape(len(centred), -1)
+    length = np.sqrt(np.einsum("kt,kt->k", flat, flat))
+    unit: Array = flat / np.where(length > 1e-12, length, np.nan)[:, None]
+    return unit
 
 
 def _stack(matrices: Any, parameter: str, owner: str) -> Array:
