@@ -5,9 +5,9 @@ decided where they are made; neurons and units need the same kind, scaled alike.
 """
 
 from .ceiling import NoiseCeiling, noise_ceiling, normalise, spearman_brown, split_halves
+from .ceiling_groups import CEILING_KINDS, GroupCeilings, group_ceilings
 from .claims import published_claims
 from .compare import LOWER_IS_CLOSER, GroupComparison, compare_groups, scene_halves
-from .group_ceilings import CEILING_KINDS, GroupCeilings, group_ceilings
 from .groups import CELL_METRICS, METRICS, GroupScores, score_groups, score_layers
 from .inference import Interval, PairedTest, benjamini_hochberg, bootstrap, paired_permutation
 from .kde_iou import Densities, kde_densities, kde_iou

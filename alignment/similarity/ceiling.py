@@ -60,8 +60,8 @@ def noise_ceiling(
         ``"tuning"``: each cell's correlation over scenes between halves, its reliability.
         ``"rdm"``: the Spearman correlation between the halves' dissimilarity matrices, one value for the
         population. A callable takes both halves' means (cell, scene) and gives one number a cell or one for
-        all; it is averaged over splits and **not** corrected, since the correction is one of correlations (an
-        RMSE between halves is the smallest that a perfect model could reach with half of the trials).
+        all; it is averaged over splits and **not** corrected, since the correction is one of correlations
+        (:func:`group_ceilings` has its counterpart for RMSE and KDE-IoU).
     splits, seed : int
         Number of random splits, and their seed.
 
@@ -136,13 +136,13 @@ def normalise(score: Any, ceiling: Any, kind: Literal["correlation", "distance",
     score : array
         Of a model, which has no noise of its own, against noisy data.
     ceiling : array
-        The data against themselves, trials split in halves. For correlations the split-half reliability,
+        The data against themselves, by their trials. For correlations the split-half reliability,
         Spearman–Brown corrected; √reliability is the largest correlation that a noiseless model of the true
         responses can reach.
     kind : {"correlation", "distance", "overlap"}
         ``"correlation"``: score / √ceiling. ``"distance"`` (RMSE): ceiling / score. ``"overlap"`` (KDE-IoU):
-        score / ceiling. The last two are 1 where a model is as close to the cells as half of their trials is to
-        the other half; that is no bound, since half of the trials have more noise than all of them.
+        score / ceiling. The last two are 1 where a model is as close to the cells as a noiseless model of the
+        true responses would be; see :func:`group_ceilings`.
 
     Returns
     -------

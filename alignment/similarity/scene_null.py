@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -115,7 +115,7 @@ def scene_null_table(observed: pd.DataFrame, null: Array, layers: Sequence[str],
     values = observed.set_index(["layer", "group", "metric"])["value"].reindex(index).to_numpy().reshape(shape)
     columns = np.full((len(_COLUMNS), *shape), np.nan)
     for at, metric in enumerate(metrics):
-        side = "less" if metric.startswith("rmse") else "greater"
+        side: Literal["less", "greater"] = "less" if metric.startswith("rmse") else "greater"
         tested = null_test(values[..., at], null[..., at], side)
         columns[:, ..., at] = tested.mean, tested.low, tested.high, tested.p
     table = index.to_frame(index=False).assign(**dict(zip(_COLUMNS, columns.reshape(len(_COLUMNS), -1), strict=True)))

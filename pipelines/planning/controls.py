@@ -62,7 +62,8 @@ def control_tasks(study: Study, tasks: Mapping[str, Task], groups: Mapping[str, 
     made: dict[str, Task] = {}
     for kind in study.representations.kinds:
         params = shared | {"kind": kind, "splits": controls.ceiling_splits, "bootstraps": similarity.bootstraps}
-        made[f"ceiling:{kind}"] = Task("ceiling", params, read, kind)
+        whole = {"representations": tasks[f"representations:{kind}"]}
+        made[f"ceiling:{kind}"] = Task("ceiling", params, {**read, **whole}, kind)
         for model in study.models:
             for layer in compared_layers(study):
                 name = f"{model.key}:{layer.key}"

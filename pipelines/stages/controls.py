@@ -20,10 +20,10 @@ _CLASSES = ("excitatory", "inhibitory")
 
 
 def ceiling(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Noise ceilings of every group: representations of half of the trials against those of the other half."""
+    """Noise ceilings of every group: representations of half of the trials against those of all of them."""
     from alignment.similarity import group_ceilings, split_halves
 
-    responses = inputs["population"]["responses"]
+    responses, whole = inputs["population"]["responses"], inputs["representations"]
     trials = responses["response"].transpose("cell", "scene", "trial").values
     halves: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
     if trials.shape[2] > 1 and trials.shape[1] > 2:  # else every ceiling is NaN, with the reason
@@ -35,8 +35,8 @@ def ceiling(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict
         )
     found = group_ceilings(
         halves,
+        whole["representation"].values.reshape(len(trials), -1),
         group_labels(responses, params["group_by"], params["groups"]),
-        len(trials),
         params["metrics"],
         responses["donor_id"].values,
         bootstraps=params["bootstraps"],

@@ -1,4 +1,4 @@
-"""Ceilings of groups: each metric between halves of the trials, and what is said where there is none."""
+"""Ceilings of groups: each metric between half of the trials and all, and what is said where there is none."""
 
 from __future__ import annotations
 
@@ -32,31 +32,70 @@ def halves(splits: int = 3, noise: float = 0.1, seed: int = 0) -> list[tuple[np.
     return [tuple(true + rng.normal(0, noise, true.shape) for _ in range(2)) for _ in range(splits)]  # type: ignore[misc]
 
 
+def mean_of(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    return np.mean(np.concatenate([np.stack(pair) for pair in pairs]), axis=0)
+
+
 def value(table: pd.DataFrame, metric: str, group: str) -> pd.Series:
     return table[(table["metric"] == metric) & (table["group"] == group)].iloc[0]
 
 
-def test_every_metric_is_what_it_is_between_the_halves() -> None:
+def test_every_metric_is_what_it_is_between_half_and_whole() -> None:
     pairs = halves()
-    found = group_ceilings(pairs, GROUPS, 10, METRICS, DONORS)
-    for group, cells in (("VISp", range(6)), ("VISl", range(6, 10)), ("one", [2])):
-        distance = np.mean([[rmse(a[[i]], b[[i]], reduce="mean") for i in cells] for a, b in pairs])
-        overlap = np.mean([[kde_iou(a[i], b[i]) for i in cells] for a, b in pairs])
+    whole = mean_of(pairs)
+    found = group_ceilings(pairs, whole, GROUPS, METRICS, DONORS)
+    sides = [half for pair in pairs for half in pair]
+    for group, cells in (("VISp", list(range(6))), ("VISl", list(range(6, 10))), ("one", [2])):
+        row = {metric: value(found.table, metric, group) for metric in CEILING_KINDS}
+        distance = np.mean([[rmse(half[[i]], whole[[i]], reduce="mean") for i in cells] for half in sides])
+        overlap = np.mean([[kde_iou(half[i], whole[i]) for i in cells] for half in sides])
+        pooled = np.mean([kde_iou(half[cells].ravel(), whole[cells].ravel()) for half in sides])
         r = np.array([[np.corrcoef(a[i], b[i])[0, 1] for i in cells] for a, b in pairs])
-        pooled = np.mean([kde_iou(a[list(cells)].ravel(), b[list(cells)].ravel()) for a, b in pairs])
+        apart = np.mean([[rmse(a[[i]], b[[i]], reduce="mean") for i in cells] for a, b in pairs])
         for metric in ("rmse_mean", "rmse_nearest"):
-            assert value(found.table, metric, group)["ceiling"] == pytest.approx(distance, rel=1e-6)
+            assert row[metric]["ceiling"] == pytest.approx(distance, rel=1e-6)
+            assert row[metric]["halves"] == pytest.approx(apart, rel=1e-6)
         for metric in ("kde_iou_unit", "kde_iou_unit_best"):
-            assert value(found.table, metric, group)["ceiling"] == pytest.approx(overlap, abs=1e-3)
-        assert value(found.table, "kde_iou_population", group)["ceiling"] == pytest.approx(pooled, abs=2e-3)
-        expected = np.mean(spearman_brown(r))
-        assert value(found.table, "correlation", group)["ceiling"] == pytest.approx(expected, rel=1e-6)
+            assert row[metric]["ceiling"] == pytest.approx(overlap, abs=1e-3)
+            assert row[metric]["halves"] == pytest.approx(
+                np.mean([kde_iou(a[cells], b[cells]) for a, b in pairs]), abs=1e-3
+            )
+        assert row["kde_iou_population"]["ceiling"] == pytest.approx(pooled, abs=2e-3)
+        assert row["correlation"]["ceiling"] == pytest.approx(np.mean(spearman_brown(r)), rel=1e-6)
     assert found.parameters == {"splits": 3, "bootstraps": 1000, "seed": 0}
     assert set(found.table["metric"]) == set(CEILING_KINDS)
 
 
+@pytest.mark.parametrize(("noise", "tolerance"), [(0.3, 0.05), (1.0, 0.1), (2.0, 0.2)])
+def test_the_ceiling_is_what_a_noiseless_model_reaches(noise: float, tolerance: float) -> None:
+    """Cells of known tuning, represented as N = TᵀF: half against all trials tells all against the truth."""
+    rng = np.random.default_rng(0)
+    scenes = np.cumsum(np.cumsum(rng.normal(size=(118, 16, 16)), axis=1), axis=2).reshape(118, -1)
+    tuning = rng.exponential(1.0, (60, 118)) * (rng.random((60, 118)) < 0.3)
+    trials = tuning[:, :, None] + noise * rng.normal(size=(60, 118, 20))
+
+    def scaled(means: np.ndarray) -> np.ndarray:
+        images = means @ scenes
+        low = images.min(axis=1, keepdims=True)
+        return (images - low) / (images.max(axis=1, keepdims=True) - low)
+
+    whole, truth = scaled(trials.mean(axis=2)), scaled(tuning)
+    pairs = [(scaled(a), scaled(b)) for a, b in split_halves(trials, 5)]
+    table = group_ceilings(pairs, whole, {"all": np.arange(60)}).table
+    reached = {
+        "rmse_mean": np.sqrt(((whole - truth) ** 2).mean(axis=1)).mean(),
+        "kde_iou_unit": np.mean(kde_iou(whole, truth)),
+    }
+    for metric, expected in reached.items():
+        assert value(table, metric, "all")["ceiling"] == pytest.approx(expected, rel=tolerance), metric
+        # Half against half is far from it.
+        assert abs(value(table, metric, "all")["halves"] - expected) > abs(
+            value(table, metric, "all")["ceiling"] - expected
+        )
+
+
 def test_intervals_resample_donors_and_cells() -> None:
-    found = group_ceilings(halves(), GROUPS, 10, donors=DONORS, bootstraps=2000)
+    found = group_ceilings(halves(), mean_of(halves()), GROUPS, donors=DONORS, bootstraps=2000)
     row = value(found.table, "rmse_mean", "VISp")
     apart = bootstrap(found.cells["rmse"].to_numpy()[:6], DONORS[:6], bootstraps=2000)
     assert row["ci_high"] - row["ci_low"] == pytest.approx(apart.high - apart.low, rel=0.2)
@@ -70,7 +109,7 @@ def test_what_is_missing_has_a_reason() -> None:
         first[0] = 0.0
         first[7:10] = 0.3
         first[6, 0] = np.nan
-    found = group_ceilings(pairs, GROUPS, 10, METRICS)
+    found = group_ceilings(pairs, mean_of(halves()), GROUPS, METRICS)
     table = found.table
     assert value(table, "rmse_mean", "none")[["n_cells", "reason"]].tolist() == [0, "no cells in this group"]
     assert value(table, "rmse_mean", "one")["reason"] == "one cell: no interval"
@@ -85,7 +124,7 @@ def test_what_is_missing_has_a_reason() -> None:
 
 
 def test_without_halves_every_ceiling_is_missing_and_says_so() -> None:
-    found = group_ceilings([], GROUPS, 10)
+    found = group_ceilings([], mean_of(halves()), GROUPS)
     assert found.table["ceiling"].isna().all() and found.cells["rmse"].isna().all()
     assert value(found.table, "rmse_mean", "VISp")["reason"].endswith("or fewer than three scenes")
     assert found.parameters["splits"] == 0
@@ -94,7 +133,8 @@ def test_without_halves_every_ceiling_is_missing_and_says_so() -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**20), st.floats(0.0, 2.0))
 def test_limits_hold_for_any_noise(seed: int, noise: float) -> None:
-    table = group_ceilings(halves(1, noise, seed), GROUPS, 10, METRICS, DONORS, bootstraps=100).table
+    pairs = halves(1, noise, seed)
+    table = group_ceilings(pairs, mean_of(pairs), GROUPS, METRICS, DONORS, bootstraps=100).table
     known = table.dropna(subset=["ceiling"])
     overlap = known["metric"].str.startswith("kde")
     assert (known["ceiling"] >= -1).all() and (known.loc[overlap, "ceiling"] <= 1 + 1e-9).all()
@@ -102,7 +142,9 @@ def test_limits_hold_for_any_noise(seed: int, noise: float) -> None:
 
 
 def test_more_noise_lowers_every_ceiling() -> None:
-    quiet, loud = (group_ceilings(halves(noise=noise), GROUPS, 10).table for noise in (0.05, 0.5))
+    quiet, loud = (
+        group_ceilings(halves(noise=noise), mean_of(halves(noise=noise)), GROUPS).table for noise in (0.05, 0.5)
+    )
     for metric, sign in (("rmse_mean", 1), ("kde_iou_unit", -1), ("correlation", -1)):
         difference = value(loud, metric, "VISp")["ceiling"] - value(quiet, metric, "VISp")["ceiling"]
         assert sign * difference > 0, metric
@@ -136,7 +178,8 @@ def test_normalised_scores(score: float, ceiling: float, kind: str, expected: fl
     ("change", "message"),
     [
         ({"halves": [(np.ones((10, 4)), np.ones((10, 5)))]}, "pairs of arrays"),
-        ({"halves": [(np.ones((9, 4)), np.ones((9, 4)))]}, "pairs of arrays"),
+        ({"halves": [(np.ones((9, 64)), np.ones((9, 64)))]}, "pairs of arrays"),
+        ({"whole": np.ones(10)}, "'whole' parameter"),
         ({"metrics": ["rmse"]}, "Did you mean 'rmse_mean'|one of"),
         ({"groups": {"VISp": [10]}}, "positions among the 10 cells"),
         ({"bootstraps": 5}, "bootstraps"),
@@ -145,7 +188,7 @@ def test_normalised_scores(score: float, ceiling: float, kind: str, expected: fl
 )
 def test_refused(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        group_ceilings(**({"halves": halves(), "groups": GROUPS, "n_cells": 10} | change))
+        group_ceilings(**({"halves": halves(), "whole": np.ones((10, 64)), "groups": GROUPS} | change))
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (2, 2, 4), (2, 4, 1)])
