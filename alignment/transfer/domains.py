@@ -25,7 +25,7 @@ from neural_alignment import DataError, InputError, closest
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Domain", "check_domain", "domain_files", "list_domains", "load_domain"]
+__all__ = ["Domain", "check_domain", "domain_files", "is_whole_folder", "list_domains", "load_domain"]
 
 SPLITS = ("train", "test", "all")
 _ALIASES = {
@@ -220,6 +220,28 @@ def domain_files(name: str, split: str, data: str | Path | None) -> list[Path]:
         return folder_files(_data_folder(data, name), _folder_parts(parsed, data, name), split)[0]
     files = SOURCES[parsed.base].files
     return [] if files is None else files(_data_folder(data, name), split)
+
+
+def is_whole_folder(name: str, data: str | Path | None) -> bool:
+    """Tell whether a domain is a folder of images that is not split into train and test, so that ``all`` is a split.
+
+    Parameters
+    ----------
+    name : str
+        As :func:`load_domain` takes it.
+    data : path or None
+        The data folder.
+
+    Raises
+    ------
+    InputError
+        Unknown domain, or no data folder given for one that needs it.
+    """
+    parsed = _parse(name)
+    if parsed.base != "folder":
+        return False
+    folder = _data_folder(data, name).joinpath(*_folder_parts(parsed, data, name))
+    return not ((folder / "train").is_dir() and (folder / "test").is_dir())
 
 
 def load_domain(
