@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alignment.transfer.link import GainLink, correlate_gains
     from alignment.transfer.methods import METHODS, Batch, Method, create_method
     from alignment.transfer.published import published_transfers
-    from alignment.transfer.statistics import activation_statistics, feature_distances
+    from alignment.transfer.statistics import activation_statistics, domains_inside, feature_distances
     from alignment.transfer.summary import (
         condition_differences,
         paired_differences,
@@ -43,6 +43,7 @@ _HOMES = {
     "create_method": "methods",
     "published_transfers": "published",
     "activation_statistics": "statistics",
+    "domains_inside": "statistics",
     "feature_distances": "statistics",
     "condition_differences": "summary",
     "paired_differences": "summary",
@@ -70,6 +71,7 @@ __all__ = [
     "correlate_gains",
     "create_method",
     "domain_files",
+    "domains_inside",
     "evaluate",
     "feature_distances",
     "list_domains",

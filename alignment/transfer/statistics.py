@@ -18,7 +18,7 @@ from alignment.transfer.domains import Domain
 from alignment.transfer.evaluation import predict
 from neural_alignment import InputError
 
-__all__ = ["activation_statistics", "feature_distances"]
+__all__ = ["activation_statistics", "domains_inside", "feature_distances"]
 
 _KINDS = (nn.Conv2d, nn.Linear)
 
@@ -70,25 +70,8 @@ def activation_statistics(
     >>> activation_statistics(network, domain, device="cpu")["layer"].tolist()
     ['0', '3']
     """
-    sums: dict[str, dict[str, Any]] = {}
-
-    def note(name: str, output: Tensor) -> None:
-        values = output.detach().double()
-        kept = sums.setdefault(name, {"n": 0, "sum": 0.0, "square": 0.0, "active": 0.0, "responses": []})
-        kept["n"] += values.numel()
-        kept["sum"] = kept["sum"] + values.sum()
-        kept["square"] = kept["square"] + values.square().sum()
-        kept["active"] = kept["active"] + (values > 0).double().sum()
-        kept["responses"].append(_channels(values.clamp_min(0)).cpu())
-
-    _run(model, domain, batch_size, device, note, with_input)
-    rows = []
-    for name, kept in sums.items():
-        mean, n = float(kept["sum"]) / kept["n"], kept["n"]
-        variance = max(0.0, float(kept["square"]) / n - mean**2)
-        responses = torch.cat(kept["responses"]).numpy()
-        row = {"layer": name, "mean": mean, "sd": variance**0.5, "active": float(kept["active"]) / n}
-        rows.append({**row, "sparsity": _sparsity(responses), "units": responses.shape[1]})
+    noted = _look(model, domain, batch_size, device, with_input)
+    rows = [{"layer": name, **layer.statistics(), "units": layer.features.shape[1]} for name, layer in noted.items()]
     return pd.DataFrame(rows)
 
 
@@ -129,23 +112,99 @@ def feature_distances(
     InputError
         A network without convolutions and linear layers.
     """
-    means = []
-    for domain in (source, target):
-        collected: dict[str, list[Tensor]] = {}
-
-        def note(name: str, output: Tensor, into: dict[str, list[Tensor]] = collected) -> None:
-            into.setdefault(name, []).append(_channels(output.detach().double()).cpu())
-
-        _run(model, domain, batch_size, device, note, with_input)
-        means.append({name: torch.cat(parts).numpy() for name, parts in collected.items()})
-    rows = []
-    for name, left in means[0].items():
-        right = means[1][name]
-        spread = (left.var(axis=0).sum() + right.var(axis=0).sum()) / 2
-        apart = float(np.linalg.norm(left.mean(axis=0) - right.mean(axis=0)))
-        distance = apart / spread**0.5 if spread > 0 else (0.0 if apart == 0 else float("inf"))
-        rows.append({"layer": name, "distance": distance, "units": left.shape[1]})
+    here, there = (_look(model, domain, batch_size, device, with_input) for domain in (source, target))
+    rows = [
+        {"layer": name, "distance": _distance(layer, there[name]), "units": layer.features.shape[1]}
+        for name, layer in here.items()
+    ]
     return pd.DataFrame(rows)
+
+
+def domains_inside(
+    model: nn.Module,
+    source: Domain,
+    target: Domain,
+    *,
+    batch_size: int = 256,
+    device: str | torch.device = "auto",
+) -> pd.DataFrame:
+    """Distances and statistics of two domains together, each domain passed through the network once.
+
+    Parameters
+    ----------
+    model, source, target, batch_size, device
+        As of :func:`feature_distances`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a layer, the ``input`` first: ``layer``, ``layer_index``, ``distance``, ``units``, and the columns
+        of :func:`activation_statistics` with ``_source`` and ``_target`` behind their names.
+
+    Raises
+    ------
+    InputError
+        A network without convolutions and linear layers.
+    """
+    here, there = (_look(model, domain, batch_size, device, True) for domain in (source, target))
+    rows = []
+    for index, (name, layer) in enumerate(here.items()):
+        row = {"layer": name, "layer_index": index, "distance": _distance(layer, there[name])}
+        row["units"] = layer.features.shape[1]
+        for side, one in (("source", layer), ("target", there[name])):
+            row |= {f"{key}_{side}": value for key, value in one.statistics().items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+class _Layer:
+    """What is kept of one layer's outputs: sums over all values, and each image's channels."""
+
+    def __init__(self) -> None:
+        self._n, self._sum, self._square, self._active = 0, 0.0, 0.0, 0.0
+        self._features: list[Tensor] = []
+        self._responses: list[Tensor] = []
+
+    def add(self, output: Tensor) -> None:
+        values = output.detach()
+        self._n += values.numel()
+        # Summed in float64: a float32 sum over millions of values would lose digits.
+        self._sum += float(values.sum(dtype=torch.float64))
+        self._square += float(values.square().sum(dtype=torch.float64))
+        self._active += float((values > 0).sum())
+        self._features.append(_channels(values).cpu())
+        self._responses.append(_channels(values.clamp_min(0)).cpu())
+
+    @property
+    def features(self) -> npt.NDArray[np.float64]:
+        """Each image's mean of each channel, (image, channel)."""
+        return np.asarray(torch.cat(self._features).numpy())
+
+    def statistics(self) -> dict[str, float]:
+        mean = self._sum / self._n
+        spread = max(0.0, self._square / self._n - mean**2) ** 0.5
+        sparsity = _sparsity(torch.cat(self._responses).numpy())
+        return {"mean": mean, "sd": spread, "active": self._active / self._n, "sparsity": sparsity}
+
+
+def _distance(here: _Layer, there: _Layer) -> float:
+    left, right = here.features, there.features
+    spread = float(left.var(axis=0).sum() + right.var(axis=0).sum()) / 2
+    apart = float(np.linalg.norm(left.mean(axis=0) - right.mean(axis=0)))
+    if spread > 0:
+        return apart / float(np.sqrt(spread))
+    return 0.0 if apart == 0 else float("inf")
+
+
+def _look(
+    model: nn.Module, domain: Domain, batch_size: int, device: str | torch.device, with_input: bool
+) -> dict[str, _Layer]:
+    """Pass a domain through the network and keep what its layers give, in the order in which they first run."""
+    noted: dict[str, _Layer] = {}
+    _run(
+        model, domain, batch_size, device, lambda name, output: noted.setdefault(name, _Layer()).add(output), with_input
+    )
+    return noted
 
 
 def _run(
@@ -197,10 +256,10 @@ def _listen_to_input(
 
 
 def _channels(values: Tensor) -> Tensor:
-    """Reduce an output to (image, channel): means over space of maps, over tokens of token sequences."""
+    """Reduce an output to (image, channel) in float64: means over space of maps, over tokens of sequences."""
     if values.ndim == 4:
-        return values.mean(dim=(2, 3))
-    return values if values.ndim == 2 else values.flatten(1, -2).mean(dim=1)
+        return values.mean(dim=(2, 3), dtype=torch.float64)
+    return values.double() if values.ndim == 2 else values.flatten(1, -2).mean(dim=1, dtype=torch.float64)
 
 
 def _sparsity(responses: npt.NDArray[np.float64]) -> float:

@@ -102,24 +102,18 @@ def features(inputs: Inputs, params: Mapping[str, Any], context: Context) -> pd.
     """Compare what a trained network makes of its source and of a target inside: a row a layer, the input first.
 
     ``distance`` between the domains, and mean, sd, share of active values and sparsity on each; see
-    :func:`alignment.transfer.activation_statistics`. Both are seeded, stratified samples of the test splits.
+    :func:`alignment.transfer.domains_inside`. Both are seeded, stratified samples of the test splits.
     """
-    from alignment.transfer import Domain, activation_statistics, feature_distances
+    from alignment.transfer import Domain, domains_inside
     from alignment.transfer.images import stratified_subset
 
-    domains = {name: Domain.from_dataset(inputs[name]) for name in ("source", "target")}
-    samples = {
-        name: domain.take(stratified_subset(domain.labels, max(params["images"], len(domain.classes)), params["seed"]))
-        for name, domain in domains.items()
-    }
-    model = _trained(params, inputs["trained"])
-    options = {"device": context.device, "with_input": True}
-    rows = feature_distances(model, samples["source"], samples["target"], **options)
-    rows.insert(1, "layer_index", np.arange(len(rows)))
-    for name, sample in samples.items():
-        told = activation_statistics(model, sample, **options).set_index("layer").drop(columns="units")
-        rows = rows.join(told.add_suffix(f"_{name}"), on="layer").assign(**{f"images_{name}": len(sample)})
-    return rows
+    domains = (Domain.from_dataset(inputs[name]) for name in ("source", "target"))
+    samples = [
+        domain.take(stratified_subset(domain.labels, max(params["images"], len(domain.classes)), params["seed"]))
+        for domain in domains
+    ]
+    rows = domains_inside(_trained(params, inputs["trained"]), *samples, device=context.device)
+    return rows.assign(images_source=len(samples[0]), images_target=len(samples[1]))
 
 
 def activations(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, xr.Dataset]:

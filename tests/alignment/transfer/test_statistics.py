@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from alignment.transfer import Domain, activation_statistics, feature_distances
+from alignment.transfer import Domain, activation_statistics, domains_inside, feature_distances
 from alignment.transfer.statistics import _channels, _sparsity
 from neural_alignment import InputError
 
@@ -116,3 +116,16 @@ def test_a_network_of_one_layer_has_an_input_too(blobs: Blobs) -> None:
     table = activation_statistics(model, blobs(), device="cpu", with_input=True)
     assert table["layer"].tolist() == ["input", ""]
     assert not model._forward_pre_hooks and not model._forward_hooks
+
+
+def test_both_domains_at_once_give_the_same_numbers(network: Make, blobs: Blobs) -> None:
+    model, source, target = network(normalise=True), blobs(), blobs(n=50, seed=1)
+    both = domains_inside(model, source, target, batch_size=32, device="cpu").set_index("layer")
+    apart = feature_distances(model, source, target, device="cpu", with_input=True).set_index("layer")
+    assert both.index.tolist() == ["input", "0", "4", "9"] and both["layer_index"].tolist() == [0, 1, 2, 3]
+    assert both["distance"].to_numpy() == pytest.approx(apart["distance"].to_numpy(), rel=1e-5)
+    for side, domain in (("source", source), ("target", target)):
+        told = activation_statistics(model, domain, device="cpu", with_input=True).set_index("layer")
+        for column in ("mean", "sd", "active", "sparsity"):
+            assert both[f"{column}_{side}"].to_numpy() == pytest.approx(told[column].to_numpy(), rel=1e-4, abs=1e-9)
+    assert both["units"].tolist() == [3, 8, 8, 3]
