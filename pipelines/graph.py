@@ -52,8 +52,10 @@ class Stage:
 
 
 _BRAIN, _NETWORKS = "pipelines.stages.brain", "pipelines.stages.networks"
+_RSA = "pipelines.stages.rsa"
 _COMPARISON, _REPORTING = "pipelines.stages.comparison", "pipelines.stages.reporting"
 _CONTROLS = "pipelines.stages.controls"
+_FUSION = "pipelines.stages.fusion"
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -76,6 +78,17 @@ STAGES: dict[str, Stage] = {
         Stage("paired", 2, f"{_COMPARISON}:paired", "with against without NeuRN", weight=35),
         Stage("null", 1, f"{_CONTROLS}:null", "scores with scenes shuffled", weight=36),
         Stage("claims", 1, f"{_CONTROLS}:claims", "the published claims", weight=34),
+        Stage("rsa_scenes", 1, f"{_RSA}:rsa_scenes", "scenes of the matrices", weight=70),
+        Stage("brain_rdms", 1, f"{_RSA}:brain_rdms", "dissimilarities in cortex", weight=60),
+        Stage("network_rdms", 1, f"{_RSA}:network_rdms", "dissimilarities in networks", weight=50),
+        Stage("rsa", 1, f"{_RSA}:rsa", "compare dissimilarities", weight=40),
+        Stage("tokens", 1, f"{_FUSION}:tokens", "tokens of the vision encoder", weight=55),
+        Stage("pairs", 1, f"{_FUSION}:pairs", "images and responses", weight=55),
+        Stage("brain_encoder", 1, f"{_FUSION}:brain_encoder", "brain encoder", weight=52),
+        Stage("predicted", 1, f"{_FUSION}:predicted", "predicted responses", weight=51),
+        Stage("fusion", 1, f"{_FUSION}:fusion", "train fusion heads", weight=33),
+        Stage("ood", 1, f"{_FUSION}:ood", "heads out of distribution", weight=20),
+        Stage("attention", 1, f"{_FUSION}:attention", "attention of heads", weight=20),
         Stage("report", 1, f"{_REPORTING}:report", "write the report", "folder"),
     )
 }

@@ -12,7 +12,9 @@ from pipelines.graph import Task, in_order
 from pipelines.planning.alignment import Alignment
 from pipelines.planning.architectures import study_architectures
 from pipelines.planning.brain import KnownObservatory, find_observatory
+from pipelines.planning.fusion import fusion_tasks, token_tasks
 from pipelines.planning.networks import Networks
+from pipelines.planning.rsa import rsa_tasks
 
 __all__ = ["Plan", "make_plan"]
 
@@ -52,12 +54,14 @@ def make_plan(study: Study, store: Store) -> Plan:
     networks = Networks(study, store)
     transfer = {**networks.transfer(), **study_architectures(study, store)}
     if study.observatory is None:
-        report = _report(study, transfer, None)
+        report = _report(study, transfer, rsa_tasks(study, networks) | fusion_tasks(study, networks))
         return Plan([report], True, report)
     observatory = find_observatory(study, store)
     if not isinstance(observatory, KnownObservatory):
-        return Plan([observatory, *transfer.values()], False)
+        return Plan([observatory, *transfer.values(), *token_tasks(study, networks).values()], False)
     alignment = Alignment(study, observatory, networks).tasks()
+    alignment |= rsa_tasks(study, networks, alignment)
+    alignment |= fusion_tasks(study, networks, alignment)
     report = _report(study, transfer, alignment)
     return Plan([report], True, report)
 
@@ -68,6 +72,12 @@ def _report(study: Study, transfer: Mapping[str, Task], alignment: Mapping[str, 
         shown["transfer"].pop("data")
     if shown.get("observatory"):
         shown["observatory"].pop("folder")
+    for name in ("matrices", "scenes"):
+        if shown.get("rsa") and shown["rsa"][name] is not None:
+            shown["rsa"][name] = Path(shown["rsa"][name]).name
+    if shown.get("fusion"):
+        shown["fusion"].pop("data")
+        shown["fusion"]["brain"].pop("folder")
     for model in shown["models"]:
         model["weights"] = Path(model["weights"]).name
         if model["init"] is not None:

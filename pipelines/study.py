@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from alignment._validation import check_name
 from neural_alignment import DataError, InputError, closest
-from pipelines.config import Study
+from pipelines.config import FusionConfig, Study
 
 __all__ = ["STUDIES", "load_study", "study_yaml"]
 
@@ -157,6 +157,11 @@ def _check_names(path: Path, study: Study) -> None:
             for domain in (*study.transfer.sources, *study.transfer.targets, *before):
                 check_domain(domain)
             _check_methods(study)
+        if study.fusion is not None:
+            from alignment.transfer.domains import check_domain
+
+            for domain in study.fusion.tested():
+                check_domain(domain)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -176,17 +181,30 @@ def _absolute(study: Study, base: Path, data: str | Path | None) -> Study:
     if study.observatory is not None and study.observatory.folder is not None:
         folder = _from(base, study.observatory.folder)
         updates["observatory"] = study.observatory.model_copy(update={"folder": folder})
-    if study.transfer is not None:
-        chosen = data or os.environ.get("NALIGN_DATA")
-        folder = Path(chosen).expanduser().resolve() if chosen else study.transfer.data
-        if folder is not None:
-            updates["transfer"] = study.transfer.model_copy(update={"data": _from(base, folder)})
+    if study.rsa is not None and study.rsa.matrices is not None and study.rsa.scenes is not None:
+        files = {"matrices": _from(base, study.rsa.matrices), "scenes": _from(base, study.rsa.scenes)}
+        updates["rsa"] = study.rsa.model_copy(update=files)
+    chosen = data or os.environ.get("NALIGN_DATA")
+    given = Path(chosen).expanduser().resolve() if chosen else None
+    if study.transfer is not None and (folder := given or study.transfer.data) is not None:
+        updates["transfer"] = study.transfer.model_copy(update={"data": _from(base, folder)})
+    if study.fusion is not None:
+        updates["fusion"] = _fusion(study.fusion, base, given)
     models = []
     for model in study.models:
         given = {"weights": model.weights, "init": model.init}
         files = {name: value for name, value in given.items() if value is not None and _is_file_name(value)}
         models.append(model.model_copy(update={name: str(_from(base, Path(value))) for name, value in files.items()}))
     return study.model_copy(update={**updates, "models": models})
+
+
+def _fusion(fusion: FusionConfig, base: Path, given: Path | None) -> FusionConfig:
+    updates: dict[str, Any] = {}
+    if (folder := given or fusion.data) is not None:
+        updates["data"] = _from(base, folder)
+    if fusion.brain.folder is not None:
+        updates["brain"] = fusion.brain.model_copy(update={"folder": _from(base, fusion.brain.folder)})
+    return fusion.model_copy(update=updates)
 
 
 def _from(base: Path, path: Path) -> Path:

@@ -28,14 +28,87 @@ class TableSpec:
     optional: tuple[str, ...] = ()
 
 
+_RSA_COUNTS = ("n_scenes", "n_cells", "n_units", "note")
 TABLES: dict[str, TableSpec] = {
     "similarity": TableSpec(
         ("model", "layer_variant", "layer", "representation", "group_by", "group", "metric", "value"),
-        ("neurn", "layer_index", "ci_low", "ci_high", "n_cells", "n_units", "ceiling", "p", "q"),
+        (
+            "neurn",
+            "twin",
+            "layer_index",
+            "ci_low",
+            "ci_high",
+            "n_cells",
+            "n_units",
+            "ceiling",
+            "normalised",
+            "ceiling_reason",
+            "null_mean",
+            "null_low",
+            "null_high",
+            "p",
+            "q",
+            "null_reason",
+            "reason",
+            "note",
+        ),
     ),
     "paired": TableSpec(
         ("model", "layer", "representation", "group_by", "group", "metric", "difference"),
-        ("ci_low", "ci_high", "p", "q"),
+        ("layer_variant", "reference", "ci_low", "ci_high", "p", "q", "reason", "note"),
+    ),
+    "ceilings": TableSpec(
+        ("representation", "group_by", "group", "metric", "ceiling"),
+        ("ci_low", "ci_high", "halves", "n_cells", "n_donors", "reason", "note"),
+    ),
+    "claims": TableSpec(
+        ("representation", "model", "layer_variant", "group_by", "group", "metric", "difference", "claim", "verdict"),
+        (
+            "baseline_value",
+            "variant_value",
+            "a_value",
+            "b_value",
+            "expected",
+            "ci_low",
+            "ci_high",
+            "p",
+            "q",
+            "n_cells",
+            "n_donors",
+            "a_cells",
+            "b_cells",
+            "caution",
+            "reason",
+            "note",
+        ),
+    ),
+    "rsa": TableSpec(
+        ("model", "layer_variant", "layer", "layer_index", "group_by", "group", "metric", "value"),
+        ("neurn", "ci_low", "ci_high", "p", "q", "null_mean", "null_high", "ceiling", "normalised", *_RSA_COUNTS),
+    ),
+    "rsa_best": TableSpec(
+        ("model", "layer_variant", "layer", "layer_index", "group_by", "group", "metric", "value", "half_value"),
+        (
+            "neurn",
+            "ci_low",
+            "ci_high",
+            "p",
+            "q",
+            "null_mean",
+            "null_high",
+            "ceiling",
+            "normalised",
+            "n_layers",
+            *_RSA_COUNTS,
+        ),
+    ),
+    "rsa_differences": TableSpec(
+        ("model", "layer_variant", "layer", "layer_index", "group_by", "group", "metric", "difference"),
+        ("neurn", "baseline_value", "variant_value", "ci_low", "ci_high", "p", "q", "half_difference", "n_cells"),
+    ),
+    "rsa_twins": TableSpec(
+        ("model", "layer_variant", "seed", "layer", "layer_index", "group_by", "group", "metric", "value"),
+        ("neurn", "n_cells", "n_units"),
     ),
     "transfer": TableSpec(
         ("model", "layer_variant", "source", "target", "seed", "accuracy"),
@@ -210,16 +283,22 @@ class ReportData:
         The study as resolved, and the command that runs it again.
     origin : str, optional
         Where the neural data come from, in a sentence or two, with what a reader must cite.
-    similarity, paired, transfer, cells, cell_scores, sessions, marginals, embedding : pandas.DataFrame,
+    similarity, paired, ceilings, claims, transfer, cells, cell_scores, sessions, marginals, embedding : pandas.DataFrame,
     optional
         Tidy tables with the columns of :data:`TABLES`; columns that are optional there are filled with NaN.
-        ``cell_scores.cell`` is the row's position in ``cells``. ``paired.difference`` is NeuRN − baseline.
+        ``cell_scores.cell`` is the row's position in ``cells``. ``paired.difference`` is that of ``layer_variant``
+        less ``reference`` (NeuRN and the baseline where they are not named). ``similarity`` holds networks and,
+        where ``twin``, what each was before training; its ``p`` and ``q`` are against shuffled scenes.
         Fractions (accuracy) lie in [0, 1]; ``peak`` is in % dF/F, ``time_to_peak`` in s, ``depth_um`` in µm.
     transfer_seeds, transfer_paired, transfer_overall, transfer_ranks, transfer_recall, transfer_confusion,
     transfer_calibration, transfer_features : pandas.DataFrame, optional
         Tables that follow from ``transfer`` and from what its runs keep beside it. A table without a
         ``method`` is of plain training. ``reference`` names the layer (of plain training) that was
         subtracted; ``transfer_overall`` is the mean over ``models``.
+    rsa, rsa_best, rsa_differences, rsa_twins : pandas.DataFrame, optional
+        Networks beside populations by dissimilarities of scenes: every layer, the best layers, layer variants
+        less the baseline, and randomly initialised networks. ``metric`` is ``rsa_spearman`` or ``cka``; the
+        group ``mean`` averages over all. Intervals and tests are over scenes.
     protocol : str, optional
         How many images were trained and tested on, and how, in words.
     examples : Examples, optional
@@ -256,6 +335,8 @@ class ReportData:
     origin: str = ""
     similarity: pd.DataFrame | None = None
     paired: pd.DataFrame | None = None
+    ceilings: pd.DataFrame | None = None
+    claims: pd.DataFrame | None = None
     transfer: pd.DataFrame | None = None
     transfer_seeds: pd.DataFrame | None = None
     transfer_paired: pd.DataFrame | None = None
@@ -266,6 +347,10 @@ class ReportData:
     transfer_calibration: pd.DataFrame | None = None
     transfer_features: pd.DataFrame | None = None
     protocol: str = ""
+    rsa: pd.DataFrame | None = None
+    rsa_best: pd.DataFrame | None = None
+    rsa_differences: pd.DataFrame | None = None
+    rsa_twins: pd.DataFrame | None = None
     cells: pd.DataFrame | None = None
     cell_scores: pd.DataFrame | None = None
     sessions: pd.DataFrame | None = None
@@ -316,6 +401,11 @@ class ReportData:
         """Whether any part of the study has to do with neurons (simulated or recorded)."""
         return any(self.has(part) for part in ("similarity", "cells", "cell_scores", "sessions", "maps", "densities"))
 
+    @property
+    def has_brain(self) -> bool:
+        """Whether networks stand beside neurons, or beside matrices of populations of them."""
+        return self.has_neurons or self.has("rsa")
+
     def table(self, name: str) -> pd.DataFrame:
         """Return a table of :data:`TABLES`, empty (with its columns) where the study had none."""
         frame: pd.DataFrame | None = getattr(self, name)
@@ -339,8 +429,12 @@ def _complete(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         complete = complete.assign(method=complete["method"].fillna("plain"))
     if "sees_target" in spec.optional:
         complete = complete.assign(sees_target=complete["sees_target"].fillna(False).astype(bool))
+    if name == "paired":
+        complete = complete.assign(
+            layer_variant=complete["layer_variant"].fillna("neurn"), reference=complete["reference"].fillna("baseline")
+        )
     if name == "similarity":
-        complete = _layer_order(complete)
+        complete = _layer_order(complete.assign(twin=complete["twin"].fillna(False).astype(bool)))
     return complete
 
 

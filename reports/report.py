@@ -165,7 +165,7 @@ def render_pdf(page: str) -> bytes:
 
 def _origin(data: ReportData) -> tuple[str, str]:
     """Say in plain sight where the neurons come from."""
-    if not data.has_neurons:
+    if not data.has_brain:
         return "No neurons.", data.origin or "This study compares no neurons; its images are real."
     if data.simulated:
         model = "They come from a documented model."

@@ -10,7 +10,21 @@ from .data import TABLES, ReportData
 
 __all__ = ["FROM_NEURONS", "export_tables"]
 
-FROM_NEURONS = ("similarity", "paired", "cells", "cell_scores", "sessions", "marginals", "embedding")
+FROM_NEURONS = (
+    "similarity",
+    "paired",
+    "ceilings",
+    "claims",
+    "cells",
+    "cell_scores",
+    "sessions",
+    "marginals",
+    "embedding",
+    "rsa",
+    "rsa_best",
+    "rsa_differences",
+    "rsa_twins",
+)
 """Tables made from neurons: their CSV files carry a ``simulated`` column, so that a copy still says so."""
 
 

@@ -178,7 +178,8 @@ def rdm_differences(baseline: RdmScores, variant: RdmScores) -> pd.DataFrame:
     if baseline.draws.shape[1] == variant.draws.shape[1]:
         names = variant.table.drop_duplicates("layer_index")["layer"].tolist()
         for index, name in enumerate(names):
-            sides = [side.table.query("layer_index == @index")["value"].to_numpy() for side in (baseline, variant)]
+            here = [side.table[side.table["layer_index"] == index] for side in (baseline, variant)]
+            sides = [table["value"].to_numpy() for table in here]
             drawn = variant.draws[:, index] - baseline.draws[:, index]
             rows += _difference_rows(name, index, groups, (sides[0], sides[1]), drawn, np.full(len(groups), np.nan))
     return pd.DataFrame(rows)

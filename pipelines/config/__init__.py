@@ -6,8 +6,10 @@ A study is YAML, checked by the pydantic models below. Paths in it are relative 
 
 from pipelines.config.brain import ObservatoryConfig, RepresentationsConfig, ResponsesConfig
 from pipelines.config.comparison import ControlsConfig, SimilarityConfig
+from pipelines.config.fusion import FusionConfig, VariantConfig
 from pipelines.config.layers import LayerConfig
 from pipelines.config.networks import ActivationsConfig, ArchitecturesConfig, ModelConfig
+from pipelines.config.rsa import RsaConfig
 from pipelines.config.study import ComputeConfig, Study
 from pipelines.config.transfer import MethodConfig, PretrainConfig, TransferConfig
 
@@ -16,6 +18,7 @@ __all__ = [
     "ArchitecturesConfig",
     "ComputeConfig",
     "ControlsConfig",
+    "FusionConfig",
     "LayerConfig",
     "MethodConfig",
     "ModelConfig",
@@ -23,7 +26,9 @@ __all__ = [
     "PretrainConfig",
     "RepresentationsConfig",
     "ResponsesConfig",
+    "RsaConfig",
     "SimilarityConfig",
     "Study",
     "TransferConfig",
+    "VariantConfig",
 ]

@@ -22,6 +22,7 @@ class ModelConfig(Part):
         description="what training starts from: a hub tag or a file, whose classifier is replaced where its classes "
         "are other ones; random weights by default",
     )
+    transfer: bool = Field(True, description="whether the study's transfer trains it too")
     image_size: int = Field(224, ge=8, le=1024)
     width: float = Field(1.0, gt=0, le=4, description="channel multiplier, where the family has one")
 

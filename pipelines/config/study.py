@@ -9,8 +9,10 @@ from pydantic import Field, model_validator
 from pipelines.config._base import Name, Part, Seed
 from pipelines.config.brain import ObservatoryConfig, RepresentationsConfig, ResponsesConfig
 from pipelines.config.comparison import ControlsConfig, SimilarityConfig
+from pipelines.config.fusion import FusionConfig
 from pipelines.config.layers import LayerConfig
 from pipelines.config.networks import ActivationsConfig, ArchitecturesConfig, ModelConfig
+from pipelines.config.rsa import RsaConfig
 from pipelines.config.transfer import TransferConfig
 
 __all__ = ["ComputeConfig", "Study"]
@@ -47,6 +49,8 @@ class Study(Part):
     controls: ControlsConfig = ControlsConfig()
     architectures: ArchitecturesConfig | None = None
     transfer: TransferConfig | None = None
+    rsa: RsaConfig | None = Field(None, description="compare dissimilarities of scenes")
+    fusion: FusionConfig | None = Field(None, description="fuse a frozen vision model with predicted responses")
     compute: ComputeConfig = ComputeConfig()
 
     @model_validator(mode="after")
@@ -55,8 +59,7 @@ class Study(Part):
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:
             raise ValueError(f"two models are called {doubled[0]!r}; give one of them another 'label'")
-        if self.observatory is None and self.transfer is None:
-            raise ValueError("a study needs 'observatory' (alignment), 'transfer' (domains) or both")
+        self._check_brain()
         if self.transfer is None and any(model.weights == "trained" for model in self.models):
             raise ValueError("weights: trained needs a 'transfer' section to train them in")
         if self.architectures is not None and self.architectures.models == "study" and len(keys) < 2:
@@ -66,4 +69,27 @@ class Study(Part):
             raise ValueError(f"'layer_variants' lists a name twice: {layers}")
         if self.transfer is not None:
             self.transfer.pairs(layers)
+        if self.fusion is not None:
+            self._check_fusion(self.fusion, keys, layers)
         return self
+
+    def _check_fusion(self, fusion: FusionConfig, models: list[str], layers: list[str]) -> None:
+        named = [("encoder", fusion.encoder or models[0], models), ("layer_variant", fusion.layer_variant, layers)]
+        for what, name, known in named:
+            if name not in known:
+                raise ValueError(f"'fusion.{what}' is {name!r}, and this study has {', '.join(known)}")
+        if fusion.brain.source == "observatory" and self.observatory is None:
+            raise ValueError("'fusion' predicts responses of the observatory's cells: add 'observatory', or take fmri")
+
+    def _check_brain(self) -> None:
+        """Raise unless the study compares something, and networks with one brain only."""
+        matrices = self.rsa is not None and self.rsa.matrices is not None
+        if self.observatory is None and self.transfer is None and self.fusion is None and not matrices:
+            raise ValueError(
+                "a study needs 'observatory' (alignment), 'transfer' (domains), 'fusion', or 'rsa' with 'matrices' "
+                "(similarity matrices of populations)"
+            )
+        if self.rsa is not None and not matrices and self.observatory is None:
+            raise ValueError("'rsa' needs 'matrices' and 'scenes', or an 'observatory' whose cells are compared")
+        if matrices and self.observatory is not None:
+            raise ValueError("'rsa.matrices' and 'observatory' are two brains; compare each in a study of its own")

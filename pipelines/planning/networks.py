@@ -11,7 +11,7 @@ from pipelines.config import LayerConfig, MethodConfig, ModelConfig, Study
 from pipelines.graph import Task
 from pipelines.planning.sources import own_source
 
-__all__ = ["FEATURE_IMAGES", "Networks", "layer_params", "network", "weights_of"]
+__all__ = ["FEATURE_IMAGES", "Networks", "domain_task", "layer_params", "network", "weights_of"]
 
 FEATURE_IMAGES = 256
 """Images of each domain that are looked at inside the networks: means over channels need no more."""
@@ -35,6 +35,8 @@ class Networks:
         layers = {layer.key: layer for layer in self.study.layer_variants}
         tasks = {}
         for model in self.study.models:
+            if not model.transfer:
+                continue
             for layer, method in self.config.pairs(list(layers)):
                 for source in self.config.sources:
                     for seed in self.config.seeds:
@@ -84,17 +86,7 @@ class Networks:
 
     def _domain(self, name: str, split: str, image_size: int, limit: int | None) -> Task:
         assert self.config is not None
-        params: dict[str, Any] = {"name": name, "split": split, "image_size": image_size, "limit": limit}
-        params["seed"] = self.study.seed
-        where = {}
-        from alignment.transfer.domains import domain_files
-
-        folder = self.config.data
-        files = domain_files(name, split, folder)
-        if files:
-            params["content"] = [self.store.digest_file(path) for path in files]
-            where["data"] = str(folder)
-        return Task("domain", params, {}, f"{name} {split}", where)
+        return domain_task(name, split, image_size, limit, self.study.seed, self.config.data, self.store)
 
     def train(
         self,
@@ -150,6 +142,21 @@ class Networks:
             return {}
         params["weights"], where = weights_of(model, self.store, given)
         return where
+
+
+def domain_task(
+    name: str, split: str, image_size: int, limit: int | None, seed: int, folder: Path | None, store: Store
+) -> Task:
+    """Return the task that loads one split of one domain from ``folder``, whose files are digested for the key."""
+    from alignment.transfer.domains import domain_files
+
+    params: dict[str, Any] = {"name": name, "split": split, "image_size": image_size, "limit": limit, "seed": seed}
+    where = {}
+    files = domain_files(name, split, folder)
+    if files:
+        params["content"] = [store.digest_file(path) for path in files]
+        where["data"] = str(folder)
+    return Task("domain", params, {}, f"{name} {split}", where)
 
 
 def _condition(model: ModelConfig, layer: LayerConfig, method: MethodConfig) -> str:

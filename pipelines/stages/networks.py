@@ -12,7 +12,7 @@ import xarray as xr
 
 from pipelines.perform import Context, Inputs
 
-__all__ = ["activations", "domain", "evaluate", "features", "train"]
+__all__ = ["activations", "domain", "evaluate", "features", "read_network", "train"]
 
 
 def domain(inputs: Inputs, params: Mapping[str, Any], context: Context) -> xr.Dataset:
@@ -121,11 +121,7 @@ def activations(inputs: Inputs, params: Mapping[str, Any], context: Context) -> 
     from alignment.models import extract_activations
     from alignment.similarity import scene_halves
 
-    if "trained" in inputs:
-        model = _trained(params, inputs["trained"])
-    else:
-        classes = len(inputs["classes"].attrs["classes"]) if "classes" in inputs else 1000
-        model = _model(params, classes, weights=_weights(params, context))
+    model = read_network(inputs, params, context)
     size = params["network"]["image_size"]
     grey = inputs["scenes"][f"scenes_{size}x{size}"].values
     images = np.repeat(grey[:, None].astype(np.float32), 3, axis=1)
@@ -142,6 +138,14 @@ def activations(inputs: Inputs, params: Mapping[str, Any], context: Context) -> 
     for index, (name, data) in enumerate(layers.items()):
         names[f"{index:03d}"] = data.assign_attrs(layer=name, layer_index=index)
     return names
+
+
+def read_network(inputs: Inputs, params: Mapping[str, Any], context: Context) -> Any:
+    """Return the network whose layers are read: as it was trained, or with weights of its own, or random ones."""
+    if "trained" in inputs:
+        return _trained(params, inputs["trained"])
+    classes = len(inputs["classes"].attrs["classes"]) if "classes" in inputs else 1000
+    return _model(params, classes, weights=_weights(params, context))
 
 
 def _model(params: Mapping[str, Any], num_classes: int, weights: str | None) -> Any:

@@ -12,6 +12,7 @@ from pipelines.config import LayerConfig
 from pipelines.perform import Context, Inputs
 from pipelines.stages.gather.alignment import gather_alignment
 from pipelines.stages.gather.examples import gather_examples
+from pipelines.stages.gather.rsa import gather_rsa
 from pipelines.stages.gather.transfer import gather_transfer
 
 __all__ = ["report"]
@@ -35,15 +36,17 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
     simulated = aligned and bool(inputs["population"]["responses"].attrs["simulated"])
     context.tell(0, 3, "tables")
     parts = gather_alignment(inputs, study) if aligned else {}
+    compared = gather_rsa(inputs)
+    origin = (SIMULATED_ORIGIN if simulated else ALLEN_ORIGIN) if aligned else compared.pop("origin", "")
     moved = gather_transfer(inputs, study)
     notes = [*parts.pop("notes", ()), *moved.pop("notes", ())]
     context.tell(1, 3, "examples")
     data = ReportData(
         name=study["name"],
         title=study["title"],
-        sentence=_sentence(study, parts, bool(moved)),
+        sentence=_sentence(inputs, study, parts, bool(moved)),
         simulated=simulated,
-        origin=(SIMULATED_ORIGIN if simulated else ALLEN_ORIGIN) if aligned else "",
+        origin=origin,
         study_yaml=yaml.safe_dump(study, sort_keys=False, allow_unicode=True, width=100),
         command="nalign run study.yaml",
         examples=gather_examples(inputs, study),
@@ -51,13 +54,14 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
         provenance=_provenance(inputs),
         notes=notes,
         **parts,
+        **compared,
         **moved,
     )
     context.tell(2, 3, "pages")
     write_report(data, folder)
 
 
-def _sentence(study: Mapping[str, Any], parts: Mapping[str, Any], transfer: bool) -> str:
+def _sentence(inputs: Inputs, study: Mapping[str, Any], parts: Mapping[str, Any], transfer: bool) -> str:
     models = ", ".join(model["label"] or model["name"] for model in study["models"])
     listed = [LayerConfig.model_validate(layer).key for layer in study["layer_variants"]]
     variants = " and ".join(_variant(name) for name in listed)
@@ -68,6 +72,9 @@ def _sentence(study: Mapping[str, Any], parts: Mapping[str, Any], transfer: bool
             f"beside {len(cells):,} cells of {cells['area'].nunique()} visual areas and "
             f"{cells['genotype'].nunique()} genotypes"
         )
+    if "brain_rdms" in inputs and inputs["brain_rdms"].attrs["kind"] == "matrices":
+        count = inputs["brain_rdms"].sizes["population"]
+        said.append(f"beside {count} populations of real mouse visual cortex, by the dissimilarities of scenes")
     if transfer:
         sources, targets = study["transfer"]["sources"], study["transfer"]["targets"]
         said.append(f"trained on {', '.join(sources)} and tested on {', '.join(targets)}")
