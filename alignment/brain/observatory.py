@@ -296,7 +296,8 @@ class Observatory:
         except ManifestVersionError as error:
             raise DataError(
                 f"{manifest} is of version {error.found_version!r}; this AllenSDK reads {error.version!r}. "
-                "Move it away and fetch the manifests again; NWB files beside it are kept."
+                "Move it away and fetch the manifests again; NWB files beside it are kept. If the folder is not yours, "
+                f"link its {layout.NWB_FOLDER} and {layout.CONTAINERS} into one of your own."
             ) from error
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise DataError(

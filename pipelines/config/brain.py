@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.config._base import Part
 
 __all__ = ["ObservatoryConfig", "RepresentationsConfig", "ResponsesConfig"]
+
+# One name may stand without brackets.
+Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 class ObservatoryConfig(Part):
@@ -20,9 +23,9 @@ class ObservatoryConfig(Part):
     cells: int = Field(12, ge=1, description="simulated: cells a session")
     trials: int = Field(20, ge=2, description="simulated: presentations of each scene")
     sessions: int = Field(24, ge=1, description="simulated: sessions")
-    area: list[str] | None = None
-    cre_line: list[str] | None = None
-    genotype: list[str] | None = None
+    area: Names | None = None
+    cre_line: Names | None = None
+    genotype: Names | None = None
     depth_um: tuple[float, float] | None = Field(None, description="from, to (inclusive), in micrometres")
     neuron_class: list[Literal["excitatory", "inhibitory"]] | None = None
     exclude: list[int] = Field([], description="experiments to leave out, by their id")

@@ -191,8 +191,9 @@ def test_filters_that_leave_nothing_are_told(plan: Callable[..., Plan], filters:
     assert told in str(caught.value)
 
 
-def test_filters_choose_sessions(plan: Callable[..., Plan]) -> None:
-    made = plan(observatory={"area": ["VISp"]})
+@pytest.mark.parametrize("area", [["VISp"], "VISp"])
+def test_filters_choose_sessions(area: Any, plan: Callable[..., Plan]) -> None:
+    made = plan(observatory={"area": area})
     assert [task.label for task in made.tasks if task.stage == "responses"] == [f"{FIRST} VISp Cux2-3"]
 
 
