@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["BORDERS", "border_index", "local_std", "local_std_eager"]
+__all__ = ["BORDERS", "border_index", "largest", "local_std", "local_std_eager", "over_largest"]
 
 BORDERS = ("reflect", "replicate", "zeros")
 
@@ -19,7 +19,7 @@ BORDERS = ("reflect", "replicate", "zeros")
 FLAT = 64 * 2.0**-53
 
 
-def local_std(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
+def local_std(image: Tensor, k: int = 3, border: str = "reflect", scope: str = "none") -> Tensor:
     """Compute the population standard deviation of the k×k patch around each pixel, per channel.
 
     Parameters
@@ -32,18 +32,22 @@ def local_std(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
     border : {"reflect", "replicate", "zeros"}
         What stands outside of the image. ``reflect`` mirrors about the edge pixel, as often as a patch larger
         than the image needs (``numpy.pad``'s rule; ``torch.nn.functional.pad`` refuses those).
+    scope : {"none", "image", "channel"}
+        What the deviations are divided by: nothing, or the largest of the image or of each channel. A kernel
+        that does it while an image is still in the cache saves two passes over memory.
 
     Returns
     -------
     Tensor, (B, C, H, W)
-        Exactly 0 on flat patches; NaN wherever a patch holds a NaN or an infinity.
+        Exactly 0 on flat patches; NaN wherever a patch holds a NaN or an infinity, and in all that is divided
+        by one.
     """
     if image.is_floating_point() and image.dtype != torch.float64:
         image = image.float()
     kernel = None if _needs_eager(image) else _kernel_for(image.device.type)
     if kernel is None:
-        return local_std_eager(image, k, border)
-    sigma = kernel(image, k, border)
+        return over_largest(local_std_eager(image, k, border), scope)
+    sigma = kernel(image, k, border, scope)
     if image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous():
         return sigma.contiguous(memory_format=torch.channels_last)
     return sigma
@@ -67,6 +71,20 @@ def local_std_eager(image: Tensor, k: int = 3, border: str = "reflect") -> Tenso
     flat = scaled <= FLAT * count * squares
     sigma = torch.where(flat, 0.0, torch.where(flat, 1.0, scaled).sqrt() / count)
     return sigma.to(image.dtype)
+
+
+def over_largest(sigma: Tensor, scope: str) -> Tensor:
+    """Divide deviations (B, C, H, W) by the largest of each image or channel, or by nothing; zeros stay zeros."""
+    peak = largest(sigma, scope)
+    # A peak of 0 is a flat image, whose σ are all 0 already.
+    return sigma if peak is None else sigma / torch.where(peak == 0, 1.0, peak)
+
+
+def largest(sigma: Tensor, scope: str) -> Tensor | None:
+    """Largest deviation of each image or channel, as (B, 1, 1, 1) or (B, C, 1, 1); None for no scope."""
+    if scope == "none":
+        return None
+    return sigma.amax(dim=(1, 2, 3) if scope == "image" else (2, 3), keepdim=True)
 
 
 def border_index(size: int, pad: int, border: str) -> list[int]:
@@ -121,7 +139,7 @@ def _needs_eager(image: Tensor) -> bool:
     )
 
 
-def _kernel_for(device: str) -> Callable[[Tensor, int, str], Tensor] | None:
+def _kernel_for(device: str) -> Callable[[Tensor, int, str, str], Tensor] | None:
     """Return the kernel of a device, or None where there is only the eager path."""
     if device == "cpu":
         from alignment.models._local_std_cpu import local_std_cpu

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alignment.models._local_std import FLAT, border_index
+from alignment.models._local_std import FLAT, border_index, over_largest
 
 __all__ = ["AVAILABLE", "local_std_cuda"]
 
@@ -58,7 +58,7 @@ if AVAILABLE:
         tl.store(target + plane * pixels + at, sigma, mask=inside)
 
 
-def local_std_cuda(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor:
+def local_std_cuda(image: Tensor, k: int = 3, border: str = "reflect", scope: str = "none") -> Tensor:
     """Compute :func:`~alignment.models._local_std.local_std` of a float32 image, without gradients."""
     batch, channels, height, width = image.shape
     source = image.detach().contiguous()
@@ -85,4 +85,4 @@ def local_std_cuda(image: Tensor, k: int = 3, border: str = "reflect") -> Tensor
                 k=k,
                 block=_BLOCK,
             )
-    return sigma
+    return over_largest(sigma, scope)

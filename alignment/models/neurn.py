@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from alignment._validation import check_choice, check_integer, fail
-from alignment.models._local_std import BORDERS, local_std
+from alignment.models._local_std import BORDERS, largest, local_std
 
 __all__ = ["FORMS", "GREY_LEVEL", "SCOPES", "NeuRN", "check_image"]
 
@@ -75,21 +74,11 @@ class NeuRN(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, C, H, W) floating-point images to contrasts of the same shape, type and memory format."""
         check_image(image, "NeuRN")
-        sigma = local_std(image, self.k, self.border)
-        if self.form == "inverse":
-            sigma = sigma.clamp_min(GREY_LEVEL)
-        peak = self._peak(sigma)
-        if self.form == "inverse":
-            result = 1.0 / (sigma if peak is None else peak * sigma)
-        else:
-            # A peak of 0 is a flat image, whose σ are all 0 already.
-            result = sigma if peak is None else sigma / torch.where(peak == 0, 1.0, peak)
-        return result.to(image.dtype)
-
-    def _peak(self, sigma: Tensor) -> Tensor | None:
-        if self.scope == "none":
-            return None
-        return sigma.amax(dim=(1, 2, 3) if self.scope == "image" else (2, 3), keepdim=True)
+        if self.form == "contrast":
+            return local_std(image, self.k, self.border, self.scope).to(image.dtype)
+        sigma = local_std(image, self.k, self.border).clamp_min(GREY_LEVEL)
+        peak = largest(sigma, self.scope)
+        return (1.0 / (sigma if peak is None else peak * sigma)).to(image.dtype)
 
     def extra_repr(self) -> str:
         """Show the options in the module's printed form."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from alignment.models import NeuRN
-from alignment.models._local_std import BORDERS, local_std, local_std_eager
+from alignment.models._local_std import BORDERS, local_std, local_std_eager, over_largest
 from alignment.models._local_std_cpu import local_std_cpu
 from neural_alignment import InputError
 
@@ -97,6 +97,23 @@ def test_compiled_and_eager_agree(image, k, border):
     ours, eager = local_std_cpu(values, k, border), local_std_eager(values, k, border)
     torch.testing.assert_close(ours, eager, rtol=1e-6, atol=1e-9)
     assert ((ours == 0) == (eager == 0)).all()
+
+
+@pytest.mark.parametrize("scope", ["image", "channel"])
+@pytest.mark.parametrize("border", BORDERS)
+@pytest.mark.parametrize("k", [3, 11])
+def test_compiled_division_by_the_largest_is_the_eager_one(scope, border, k):
+    # A plane of one strip, planes of several, and images smaller than the patch.
+    for size in ((9, 40), (70, 33), (1, 3), (2, 1), (400, 90)):
+        image = torch.rand(3, 2, *size, generator=torch.Generator().manual_seed(2))
+        image[1] = 0.5
+        image[2, 1] *= 0.01
+        ours, eager = local_std_cpu(image, k, border, scope), over_largest(local_std_eager(image, k, border), scope)
+        torch.testing.assert_close(ours, eager, rtol=1e-6, atol=1e-9)
+        # The largest is exactly 1, the flat image exactly 0 but where zeros outside of it are seen.
+        axes = (1, 2, 3) if scope == "image" else (2, 3)
+        assert set(ours.amax(dim=axes).unique().tolist()) <= {0.0, 1.0}
+        assert bool((ours[1] == 0).all()) == (border != "zeros")
 
 
 @given(hnp.arrays(np.uint8, st.just((1, 3, 8, 8))), st.floats(0.1, 0.9), st.floats(0, 0.1))
@@ -268,6 +285,7 @@ def test_threads_share_large_batches(monkeypatch):
     monkeypatch.setattr(_local_std_cpu, "_PIXELS_PER_THREAD", 256)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     torch.testing.assert_close(local_std_cpu(image), alone, rtol=0, atol=0)
+    torch.testing.assert_close(local_std_cpu(image, scope="image"), over_largest(alone, "image"), rtol=1e-6, atol=0)
 
 
 def test_no_weights_and_a_telling_repr():
@@ -309,6 +327,16 @@ def test_bad_images(image, message):
 
 def test_empty_batch():
     assert NeuRN()(torch.rand(0, 3, 8, 8)).shape == (0, 3, 8, 8)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("scope", ["image", "channel"])
+def test_neurn_on_cuda_is_neurn_on_the_cpu(scope):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    for image in hard_images().values():
+        values = torch.from_numpy(image)
+        torch.testing.assert_close(NeuRN(scope=scope)(values.cuda()).cpu(), NeuRN(scope=scope)(values))
 
 
 @pytest.mark.gpu
