@@ -19,7 +19,7 @@ LAYERS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512)
 
 def bench_cells(bench: Bench) -> None:
     """Responses of 4,000 to 63,000 cells to representations, RMSE and KDE-IoU against 12 layers."""
-    sizes = (100, 200) if bench.quick else (4000, 16_000, 63_000)
+    sizes = (100, 200) if bench.quick else (4000, 8000, 16_000, 32_000, 63_000)
     scenes = bench.rng.random((SCENES, GRID, GRID), dtype=np.float32)
     layers = {f"layer {at}": _unit_maps(bench, units) for at, units in enumerate(LAYERS)}
     bench.note(scenes=SCENES, trials=TRIALS, layers=len(layers), units=sum(LAYERS), groups=44, bootstraps=1000)
@@ -34,6 +34,9 @@ def bench_cells(bench: Bench) -> None:
         seconds[cells] = end - start
         bench.value(f"{cells} cells: responses and representations", middle - start, unit=" s")
         bench.value(f"{cells} cells: scores of {len(scored.table)} rows", end - middle, unit=" s")
+        # The peak only ever rises, and so do the sizes: it is this size's own.
+        bench.value(f"{cells} cells: most memory", _peak_bytes() / 1e9, unit=" GB")
+        del neurons, scored
     first, last = sizes[0], sizes[-1]
     growth = seconds[last] / seconds[first] / (last / first)
     bench.value(f"time a cell, {last} beside {first}", growth, unit="×", at_most=None if bench.quick else 1.25)
