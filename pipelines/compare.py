@@ -100,7 +100,7 @@ def compare_run(
 
     kept = store if isinstance(store, Store) else Store(store)
     study, folder = open_run(run)
-    if study.similarity is None:
+    if study.observatory is None:
         raise DataError(f"The run {folder} has no cells to compare: its study has no observatory.")
     names, metrics, kinds = _asked(study, model, metric, representation)
     tasks = _tasks(study, kept, folder)

@@ -50,11 +50,13 @@ def grouping(name: str, cells: xr.Dataset) -> str:
     InputError
         Cells have no such coordinate.
     """
-    known = [str(key) for key, values in cells.coords.items() if values.dims == ("cell",)]
+    # A number measured of every cell, such as its reliability, groups nothing.
+    known = [
+        str(key) for key, values in cells.coords.items() if values.dims == ("cell",) and values.dtype.kind in "USOi"
+    ]
     full = ALIASES.get(name, name)
     if full not in known:
-        groupings = [key for key in known if cells[key].dtype.kind in "USOi"]
-        check_name(name, "grouping of cells", [*groupings, *(word for word in ALIASES if ALIASES[word] in known)])
+        check_name(name, "grouping of cells", [*known, *(word for word in ALIASES if ALIASES[word] in known)])
     return full
 
 
