@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import requests
 from filelock import FileLock, Timeout
@@ -51,6 +52,8 @@ BYTES_PER_EXPERIMENT = (100_000_000, 300_000_000)
 
 _PAGE = 2000
 _FAILURES_IN_A_ROW = 3
+# The queries are AllenSDK's own, to the letter: what a mirror answers to it, it answers to us.
+_ALL = ",rma::options[num_rows$eq'all'][count$eqfalse]"
 _QUERIES = {
     layout.CONTAINERS: (
         "model::ExperimentContainer,rma::include,ophys_experiments,isi_experiment,"
@@ -353,6 +356,7 @@ class _Job:
 
     def _link(self, session: requests.Session, number: int) -> str:
         query = f"model::WellKnownFile,rma::criteria,[attachable_id$eq{number}],well_known_file_type[name$eqNWBOphys]"
+        query += _ALL
         what = f"the address of experiment {number}"
         records = _ask(session, self.base, query, what, self.network, self.stop)
         if not records:
@@ -378,9 +382,10 @@ def _query(
     while True:
         query = _QUERIES[name]
         if paged:
-            query += f",rma::options[num_rows$eq{_PAGE}][start_row$eq{len(records)}][order$eq'cell_specimen_id']"
+            query += f",rma::options[num_rows$eq{_PAGE}][start_row$eq{len(records)}]"
+            query += "[order$eq'cell_specimen_id'][count$eqfalse]"
         else:
-            query += ",rma::options[num_rows$eq'all'][count$eqfalse]"
+            query += _ALL
         page = _ask(session, base, query, name, network, stop)
         records += page
         if not paged or len(page) < _PAGE:
@@ -396,7 +401,7 @@ def _query(
 def _ask(
     session: requests.Session, base: str, query: str, what: str, network: Network, stop: threading.Event
 ) -> list[Any]:
-    url = f"{base}/api/v2/data/query.json?q={query}"
+    url = f"{base}/api/v2/data/query.json?q={quote(query, safe=':,$')}"
     reply = attempt(what, base, network, stop, lambda: read_json(session, url, network, stop))
     if not isinstance(reply, dict) or not isinstance(reply.get("msg"), list) or reply.get("success") is not True:
         said = reply.get("msg") if isinstance(reply, dict) else reply

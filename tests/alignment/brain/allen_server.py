@@ -59,6 +59,7 @@ class AllenServer:
         self.ranges, self.pause = ranges, pause
         self.stall_s = 60.0
         self.requests: list[Request] = []
+        self.queries: list[str] = []  # as they came, percent signs and all
         self._faults: dict[str, list[str]] = {"query": [], "file": []}
         self._lock, self._closing = threading.Lock(), threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -123,6 +124,7 @@ def _handler(server: AllenServer) -> type[BaseHTTPRequestHandler]:
             if url.path == "/loop":
                 self._redirect()
             elif url.path.endswith("/query.json"):
+                server.queries.append(url.query)
                 self._query(unquote(url.query).removeprefix("q="))
             elif url.path.startswith(FILE_LINK):
                 self._file(int(url.path.removeprefix(FILE_LINK)))

@@ -8,13 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fetch_cases import ONCE, PATIENT
+from fetch_cases import FIRST, ONCE, PATIENT
 
 from alignment.brain import _allen_layout as layout
-from alignment.brain.download import fetch_manifests
+from alignment.brain.download import fetch_experiments, fetch_manifests
 from neural_alignment import DataError
 
 WAITED_FOR = ("stall",)  # AllenSDK waits for minutes; its client of lists has no time-out of its own
+
+
+def test_the_queries_are_allensdks_to_the_letter(server: Any, sources: dict[int, Path], tmp_path: Path) -> None:
+    module = pytest.importorskip("allensdk.core.brain_observatory_cache")
+    fetch_manifests(tmp_path / "ours", server.uri, cells=True, network=ONCE)
+    fetch_experiments(tmp_path / "ours", server.uri, [FIRST], network=ONCE, bytes_per_file=1)
+    ours, server.queries = server.queries, []
+    (tmp_path / "sdk").mkdir()
+    cache = module.BrainObservatoryCache(manifest_file=str(tmp_path / "sdk" / layout.MANIFEST), base_uri=server.uri)
+    cache.get_experiment_containers()
+    cache.get_ophys_experiments()
+    cache.get_cell_specimens()
+    cache._get_stimulus_mappings()
+    cache.get_ophys_experiment_data(FIRST)
+    eyes = {query for query in server.queries if "EyeDlcScreenMapping" in query}  # not needed for what we read
+    assert len(eyes) == 1
+    assert set(ours) == set(server.queries) - eyes
 
 
 def test_manifests_arrive_and_good_ones_are_kept(server: Any, tmp_path: Path) -> None:
