@@ -91,7 +91,7 @@ class Observatory:
         if not self._files:
             raise DataError(
                 f"{self.folder} holds neither {layout.CONTAINERS} nor NWB files. Fetch the catalogue with "
-                f"'nalign observatory fetch --folder {self.folder}', or give the folder that holds the data."
+                f"'nalign observatory list --refresh --folder {self.folder}', or give the folder that holds the data."
             )
         return complete_table([_row_of_file(path) for path in self._files.values()])
 

@@ -40,10 +40,13 @@ class Form(enum.StrEnum):
 def list_experiments(
     choice: Choice,
     form: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.table,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch the catalogue first.")] = False,
 ) -> None:
-    """List experiments, one row each, with counts by group."""
+    """List experiments, one row each, with counts by group; from the catalogue in the folder, without network."""
     from alignment.brain.observatory import Observatory
 
+    if refresh:
+        _fetch_catalogue(choice, refresh=True)
     source = Observatory(choice.place, uri=choice.uri)
     listed = source.list(**choice.filters)
     if form is Form.json:
@@ -70,7 +73,7 @@ def fetch(
     ] = False,
 ) -> None:
     """Fetch the catalogue and the NWB files of experiments; goes on where an interrupted fetch stopped."""
-    from alignment.brain.download import fetch_experiments, fetch_manifests
+    from alignment.brain.download import fetch_experiments
     from alignment.brain.observatory import Observatory
     from pipelines.commands._fetching import Arrivals, preflight
 
@@ -83,13 +86,7 @@ def fetch(
     target = choice.place
     if not refresh:
         _refuse_early(Observatory(target), choice, asked)
-    with _progress() as progress:
-        bar = progress.add_task("catalogue", total=3 + cells)
-
-        def tell(done: int, total: int, text: str) -> None:
-            progress.update(bar, completed=done, total=total, description=text)
-
-        fetch_manifests(target, choice.uri, cells=cells, refresh=refresh, progress=tell)
+    _fetch_catalogue(choice, cells=cells, refresh=refresh)
     ids = _chosen(Observatory(target), choice, asked)
     console = Console(highlight=False, soft_wrap=True)
     plan = preflight(target, ids)
@@ -142,6 +139,18 @@ def _chosen(source: Observatory, choice: Choice, asked: list[int]) -> list[int]:
     if asked:
         return source.check_ids(asked)
     return [int(number) for number in source.list(**choice.filters)["experiment_id"]]
+
+
+def _fetch_catalogue(choice: Choice, *, cells: bool = False, refresh: bool = False) -> None:
+    from alignment.brain.download import fetch_manifests
+
+    with _progress() as progress:
+        bar = progress.add_task("catalogue", total=3 + cells)
+
+        def tell(done: int, total: int, text: str) -> None:
+            progress.update(bar, completed=done, total=total, description=text)
+
+        fetch_manifests(choice.place, choice.uri, cells=cells, refresh=refresh, progress=tell)
 
 
 def _refuse_early(source: Observatory, choice: Choice, asked: list[int]) -> None:

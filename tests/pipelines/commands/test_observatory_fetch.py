@@ -146,6 +146,18 @@ def test_cell_metrics_come_when_asked_for(fetch: Nalign, ids: list[int], tmp_pat
     assert "reliability_ns" in Observatory(tmp_path / "there").session(ids[0]).cells
 
 
+def test_list_fetches_the_catalogue_when_asked_to(nalign: Nalign, server: Any, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    empty = nalign("observatory", "list", "--folder", there)
+    assert empty.code == 1 and f"'nalign observatory list --refresh --folder {there}'" in empty.message
+    assert server.count("query") == 0
+    listed = nalign("observatory", "list", "--refresh", "--folder", there, "--uri", server.uri)
+    assert listed.code == 0 and "3 experiments, 0 with their NWB file" in listed.out
+    asked = server.count("query")
+    assert nalign("observatory", "list", "--folder", there, "--uri", server.uri).out == listed.out
+    assert server.count("query") == asked and server.count("file") == 0
+
+
 def test_the_address_and_the_folder_come_from_the_environment(nalign: Nalign, server: Any, tmp_path: Path) -> None:
     env = {"NALIGN_ALLEN_URI": server.uri, "NALIGN_OBSERVATORY": str(tmp_path / "there")}
     assert nalign("observatory", "fetch", "--dry-run", env=env).code == 0
