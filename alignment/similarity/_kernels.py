@@ -44,13 +44,21 @@ def squared_norms(rows: Array) -> Array:
     return out
 
 
-def finish_block(products: Array, left: Array, right: Array, close: float, scale: float, flagged: Array) -> int:
+def finish_block(
+    products: Array,
+    left: Array,
+    right: Array,
+    close: float,
+    scale: float,
+    flagged: Array,
+    start: tuple[int, int] = (0, 0),
+) -> int:
     """Turn inner products into root mean square differences, in place; list the pairs that are too close.
 
     Parameters
     ----------
-    products : (n, m) float array
-        Inner products; overwritten.
+    products : (≥ n, ≥ m) float array
+        Inner products; those of the block are overwritten.
     left, right : (n,) and (m,) float64 arrays
         Squared lengths.
     close : float
@@ -58,14 +66,16 @@ def finish_block(products: Array, left: Array, right: Array, close: float, scale
     scale : float
         What a squared distance is multiplied with before the root.
     flagged : (capacity, 2) int64 array
-        Receives the listed pairs.
+        Receives the listed pairs, counted from the block's first.
+    start : (int, int)
+        Row and column of ``products`` at which the block begins.
 
     Returns
     -------
     int
         Number of close pairs; greater than the capacity when they did not all fit.
     """
-    return int(_compile(_finish_block)(products, left, right, close, scale, flagged))
+    return int(_compile(_finish_block)(products, left, right, close, scale, flagged, *start))
 
 
 def exact_pairs(left: Array, right: Array, pairs: Array) -> Array:
@@ -145,21 +155,31 @@ def _squared_norms(rows: Array) -> Array:
     return out
 
 
-def _finish_block(products: Array, left: Array, right: Array, close: float, scale: float, flagged: Array) -> int:
+def _finish_block(
+    products: Array,
+    left: Array,
+    right: Array,
+    close: float,
+    scale: float,
+    flagged: Array,
+    first_row: int,
+    first_column: int,
+) -> int:
     found = 0
     capacity = flagged.shape[0]
-    for i in range(products.shape[0]):
+    for i in range(left.shape[0]):
         here = 0
-        for j in range(products.shape[1]):
+        row = products[first_row + i, first_column : first_column + right.shape[0]]
+        for j in range(right.shape[0]):
             total = left[i] + right[j]
-            squared = total - 2.0 * products[i, j]
+            squared = total - 2.0 * row[j]
             here += squared < close * total
-            products[i, j] = math.sqrt(max(squared, 0.0) * scale)
+            row[j] = math.sqrt(max(squared, 0.0) * scale)
         if here:
             # The rare second look at a row keeps the first loop free of branches.
-            for j in range(products.shape[1]):
+            for j in range(right.shape[0]):
                 total = left[i] + right[j]
-                if products[i, j] * products[i, j] < 1.0001 * close * total * scale:
+                if row[j] * row[j] < 1.0001 * close * total * scale:
                     if found < capacity:
                         flagged[found, 0] = i
                         flagged[found, 1] = j

@@ -100,12 +100,13 @@ def rmse(
     left, right = _checked(neurons, units, "rmse")
     if reduce is not None:
         check_choice(reduce, "reduce", "rmse", ("mean", "nearest"))
-    blocks = _blocks(left, right, precision, max_bytes, device, "rmse")
     if reduce is None:
         matrix = np.empty((len(left), len(right)), dtype=np.float32)
-        for rows, columns, block in blocks:
-            matrix[rows, columns] = block.values()
+        for rows, columns, block in _blocks(left, right, precision, max_bytes, device, "rmse", matrix):
+            if not np.may_share_memory(block.values(), matrix):
+                matrix[rows, columns] = block.values()
         return matrix
+    blocks = _blocks(left, right, precision, max_bytes, device, "rmse")
     if reduce == "mean":
         return float(sum(block.row_sums().sum() for _, _, block in blocks) / (len(left) * len(right)))
     nearest = np.full(len(left), np.inf)
@@ -197,9 +198,18 @@ class _Block:
 
 
 def _blocks(
-    left: Array, right: Array, precision: str, max_bytes: int, device: str, owner: str
+    left: Array,
+    right: Array,
+    precision: str,
+    max_bytes: int,
+    device: str,
+    owner: str,
+    matrix: Array | None = None,
 ) -> Iterator[tuple[slice, slice, _Block | TorchBlock]]:
-    """Yield the RMSE matrix block by block: rows, columns, values."""
+    """Yield the RMSE matrix block by block: rows, columns, values, which hold until the next block.
+
+    Given the whole ``matrix``, blocks that have its precision are made in their place there.
+    """
     check_choice(precision, "precision", owner, ("float32", "float64"))
     check_integer(max_bytes, "max_bytes", owner, low=2**16)
     check_device(device, owner)
@@ -212,6 +222,8 @@ def _blocks(
         shape = (height, width)
         yield from rmse_blocks(left, right, centre, scale, precision, shape, _CLOSE, device)
         return
+    in_place = matrix is not None and matrix.dtype == precision
+    home = matrix if matrix is not None and in_place else np.empty((height, width), dtype=precision)
     for column in range(0, len(right), width):
         columns = slice(column, min(column + width, len(right)))
         b = _prepared(right[columns], centre, scale, precision)
@@ -220,8 +232,9 @@ def _blocks(
             rows = slice(row, min(row + height, len(left)))
             a = _prepared(left[rows], centre, scale, precision)
             norms = (_kernels.squared_norms(a), b_norms)
-            block = _finished(a @ b.T, norms, left[rows], right[columns], centre, scale, precision)
-            yield rows, columns, _Block(block)
+            start = (row, column) if in_place else (0, 0)
+            np.matmul(a, b.T, out=home[start[0] : start[0] + len(a), start[1] : start[1] + len(b)])
+            yield rows, columns, _Block(_finished(home, start, norms, left[rows], right[columns], centre, scale))
 
 
 def _block_shape(n: int, m: int, values: int) -> tuple[int, int]:
@@ -248,22 +261,28 @@ def _prepared(rows: Array, centre: Array, scale: float, precision: str) -> Array
 
 
 def _finished(
-    block: Array,
+    home: Array,
+    start: tuple[int, int],
     norms: tuple[Array, Array],
     left: Array,
     right: Array,
     centre: Array,
     scale: float,
-    precision: str,
 ) -> Array:
-    """Make root mean square differences of products, for close pairs from the differences themselves."""
+    """Make root mean square differences of products, for close pairs from the differences themselves.
+
+    The block of products that begins at ``start`` of ``home`` is overwritten and returned.
+    """
+    block = home[start[0] : start[0] + len(left), start[1] : start[1] + len(right)]
+    precision = str(home.dtype)
     back = 1.0 / (left.shape[1] * scale * scale)
     pairs = np.empty((max(64, int(_MANY_CLOSE * block.size)), 2), dtype=np.int64)
-    found = _kernels.finish_block(block, *norms, _CLOSE[precision], back, pairs)
+    found = _kernels.finish_block(home, *norms, _CLOSE[precision], back, pairs, start)
     if found > len(pairs) and precision == "float32":
         a, b = (_prepared(rows, centre, scale, "float64") for rows in (left, right))
         exact = (_kernels.squared_norms(a), _kernels.squared_norms(b))
-        return _finished(a @ b.T, exact, left, right, centre, scale, "float64").astype(np.float32)
+        block[...] = _finished(a @ b.T, (0, 0), exact, left, right, centre, scale)
+        return block
     if found > len(pairs):
         pairs = np.empty((found, 2), dtype=np.int64)
         # Roots already stand in the block, so the products are made again from them only by listing once

@@ -81,6 +81,21 @@ def test_finished_blocks_list_their_close_pairs(capacity: int) -> None:
     np.testing.assert_allclose(exact, squared[[0, 3], [1, 5]] / 9, rtol=1e-12)
 
 
+def test_a_block_inside_a_matrix_is_finished_in_its_place() -> None:
+    a, b = RNG.normal(size=(4, 9)), RNG.normal(size=(5, 9))
+    b[2] = a[1] + 1e-3
+    matrix = np.full((7, 11), -5.0)
+    matrix[2:6, 3:8] = a @ b.T
+    flagged = np.full((3, 2), -1, dtype=np.int64)
+    norms = _kernels.squared_norms(a), _kernels.squared_norms(b)
+    assert _kernels.finish_block(matrix, *norms, 1e-3, 1 / 9, flagged, (2, 3)) == 1
+    expected = np.sqrt(((a[:, None] - b[None]) ** 2).mean(axis=2))
+    np.testing.assert_allclose(matrix[2:6, 3:8], expected, atol=1e-7)
+    assert flagged[0].tolist() == [1, 2]
+    matrix[2:6, 3:8] = -5.0
+    assert (matrix == -5.0).all()
+
+
 def test_draws_are_counted_where_they_belong() -> None:
     picked = np.array([[0, 0], [1, 0]])
     start, size = np.array([0, 2]), np.array([2, 1])

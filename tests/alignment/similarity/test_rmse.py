@@ -162,3 +162,19 @@ def test_refused(arguments: tuple, message: str) -> None:
 def test_refused_options(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         rmse(np.ones((2, 2)), np.ones((2, 2)), **options)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_the_matrix_is_made_in_its_place(precision: str) -> None:
+    """Beside the matrix itself no second one is held, whatever ``max_bytes`` allows a block."""
+    rng = np.random.default_rng(0)
+    neurons, units = rng.random((900, 8)), rng.random((1200, 8))
+    rmse(neurons[:9], units[:9], reduce=None, precision=precision)  # compiles, which takes memory of its own
+    tracemalloc.start()
+    try:
+        matrix = rmse(neurons, units, reduce=None, precision=precision, max_bytes=2**18)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * matrix.nbytes
+    np.testing.assert_allclose(matrix, cdist(neurons, units) / 8**0.5, rtol=1e-5)
