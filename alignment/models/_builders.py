@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from alignment.models import _libraries
 from alignment.models._registry import Entry
@@ -59,6 +59,8 @@ def _timm(
             "the first time; without one, give a .safetensors file of them as weights."
         ) from error
     net = cast(nn.Module, net)
+    if base.startswith("vit_") and width != 1.0:
+        return _started_narrow(net)
     if base.startswith(("resnet", "wide_resnet")) and record.width and (small or width != 1.0):
         return _plain_stem(net, small)
     if base.startswith("vgg") and small:
@@ -90,6 +92,18 @@ def _narrowed(record: Entry, base: str, width: float, image_size: int) -> dict[s
     # afterwards.
     stem = {"stem_type": "deep", "stem_width": _scaled(64, width) // 2}
     return {"channels": tuple(_scaled(c, width) for c in (64, 128, 256, 512)), **stem}
+
+
+def _started_narrow(net: nn.Module) -> nn.Module:
+    """Start a narrowed ViT from weights of deviation 1/√inputs, and position codes that can be told from patches.
+
+    timm's deviation of 0.02 is made for the full widths: at 64 a network of it hardly learns at all.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
+    nn.init.trunc_normal_(cast(Tensor, net.pos_embed), std=0.2)
+    return net
 
 
 def _vgg(plan: list[Any], num_classes: int) -> nn.Module:

@@ -63,7 +63,9 @@ _VGG: dict[str, Any] = {
     "by repetition",
     "width": "channels of every convolution and of the fully connected layers",
 }
-_VIT: dict[str, Any] = {"width": "embedding width, in whole heads of 64 (of 32 below 64), and depth"}
+_VIT: dict[str, Any] = {
+    "width": "embedding width, in whole heads of 64 (of 32 below 64), depth, and the weights' first deviation"
+}
 _OWN = "alignment.models.networks."
 
 

@@ -231,3 +231,12 @@ def test_every_network_gives_activations(name):
         assert layer.attrs["layer_index"] == index
         assert layer["unit_response"].shape == (2, layer.sizes["unit"])
         assert layer["unit_map"].shape == (layer.sizes["unit"], 8, 8)
+
+
+def test_a_narrowed_vit_starts_from_weights_that_keep_the_signal():
+    net = create_model("vit_tiny", num_classes=10, image_size=32, width=0.25).net
+    inside = [module for module in net.blocks.modules() if isinstance(module, torch.nn.Linear)]
+    for module in inside:
+        assert float(module.weight.std()) == pytest.approx(module.in_features**-0.5, rel=0.15)
+    full = create_model("vit_tiny", num_classes=10, image_size=32).net
+    assert float(full.blocks[0].mlp.fc1.weight.std()) == pytest.approx(0.02, rel=0.05), "timm's own, at full width"
