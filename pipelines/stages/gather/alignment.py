@@ -78,7 +78,9 @@ def _cells(responses: xr.Dataset, representations: xr.Dataset) -> pd.DataFrame:
     from alignment.brain.catalogue import CELL_METRICS
     from alignment.brain.responses import CELL_COORDINATES
 
-    names = (*CELL_COORDINATES, "reliability", "responsive_p", *CELL_METRICS)
+    # A metric that the API gives of none of these cells says nothing.
+    given = [name for name in CELL_METRICS if name in responses.coords and responses[name].notnull().any()]
+    names = (*CELL_COORDINATES, "reliability", "responsive_p", *given)
     table = pd.DataFrame({name: responses[name].values for name in names if name in responses.coords})
     peaks = responses["peak"].values
     best = np.argmax(np.where(np.isfinite(peaks), peaks, -np.inf), axis=1)

@@ -105,7 +105,7 @@ def test_the_apis_metrics_of_cells_reach_the_table_of_cells(shown: Shown, observ
     ids = Observatory(observatory).session(FIRST).cells["cell_specimen_id"]
     records = [
         {"cell_specimen_id": int(number), "experiment_container_id": FIRST + 1000, "p_ns": 0.01 * place,
-         "reliability_ns": 0.5, "image_sel_ns": 0.25, "tld1_id": 3}
+         "reliability_ns": 0.5, "image_sel_ns": 0.25, "run_mod_ns": None, "tld1_id": 3}
         for place, number in enumerate(ids)
     ]  # fmt: skip
     (folder / "cell_specimens.json").write_text(json.dumps(records))
@@ -115,4 +115,4 @@ def test_the_apis_metrics_of_cells_reach_the_table_of_cells(shown: Shown, observ
     wanted = {int(number): 0.01 * place for place, number in enumerate(ids)}
     np.testing.assert_allclose(known["p_ns"], [wanted[number] for number in known.index], rtol=1e-6)
     assert (known["reliability_ns"] == 0.5).all() and (known["image_sel_ns"] == 0.25).all()
-    assert "tld1_id" not in table and "experiment_container_id" not in table
+    assert "run_mod_ns" not in table and "tld1_id" not in table and "experiment_container_id" not in table
