@@ -1,0 +1,217 @@
+"""The section on representational similarity: networks, their random twins and pixels beside populations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from .blocks import Block, Column, Prose, Section, figure_block, table_block
+from .data import ReportData
+from .figures_rsa import rsa_depth, rsa_differences, rsa_glance, rsa_map
+from .style import variant_label
+from .views_rsa import PIXELS, headline, model_names, pixel_scores, row_label, shown_groups, spearman, twin_scores
+
+__all__ = ["rsa_sections", "rsa_sentences"]
+
+_BEST = [
+    Column("network", "network"),
+    Column("layer", "best layer"),
+    Column("value", "Spearman", 3),
+    Column("interval", "95 % interval", sort_by="ci_low"),
+    Column("half_value", "layer chosen on other scenes", 3),
+    Column("twins", "random twins, mean (range)", sort_by="twin_mean"),
+    Column("null_high", "shuffled, 95th percentile", 3),
+    Column("p", "p", 4),
+    Column("normalised", "of the ceiling", 2),
+    Column("cka", "CKA, best", 3),
+]
+_DIFFERENCES = [
+    Column("network", "network"),
+    Column("baseline_value", "without", 3),
+    Column("variant_value", "with", 3),
+    Column("difference", "difference", 3, signed=True),
+    Column("interval", "95 % interval", sort_by="ci_low"),
+    Column("p", "p", 4),
+    Column("half_difference", "layers chosen on other scenes", 3, signed=True),
+    Column("counts", "populations higher, lower (q < 0.05)", sort_by="higher"),
+]
+
+
+def rsa_sections(data: ReportData) -> list[Section]:
+    """Build the section; none for a study that compared no dissimilarities.
+
+    Parameters
+    ----------
+    data : ReportData
+        Uses ``rsa``, ``rsa_best``, ``rsa_differences`` and ``rsa_twins``.
+
+    Returns
+    -------
+    list of Section
+        One, or none.
+    """
+    if not data.has("rsa_best"):
+        return []
+    blocks: list[Block] = [Prose(" ".join(rsa_sentences(data)))]
+    blocks.append(figure_block(rsa_glance(data), "No network was compared, only the pixels."))
+    blocks += _best_table(data)
+    blocks.append(figure_block(rsa_map(data), "No population could be compared."))
+    blocks.append(figure_block(rsa_differences(data), "No layer variant stands beside a baseline in this study."))
+    blocks += _difference_table(data)
+    blocks += [figure_block(drawing, "") for drawing in rsa_depth(data)]
+    blocks.append(Prose(_caution(data)))
+    return [Section("rsa", "Dissimilarities of scenes in networks and cortex (RSA)", tuple(blocks))]
+
+
+def rsa_sentences(data: ReportData) -> list[str]:
+    """Say what the numbers say: pixels, random networks, the best network, and each difference.
+
+    Parameters
+    ----------
+    data : ReportData
+        As for :func:`rsa_sections`.
+
+    Returns
+    -------
+    list of str
+        Sentences with values, intervals and p, of the group that sums all up.
+    """
+    by, group = headline(data)
+    best = spearman(data, "rsa_best")
+    best = best[(best["group_by"] == by) & (best["group"] == group) & (best["model"] != PIXELS)]
+    over = f"mean over {len(shown_groups(data, summary=False))} populations" if by == "mean" else "all cells"
+    said = []
+    pixels = float(pixel_scores(data).get((by, group), np.nan))
+    if np.isfinite(pixels):
+        said.append(f"Spearman correlations of dissimilarities, {over}: the pixels themselves reach {pixels:.2f}.")
+    said += _twin_sentence(data, best)
+    known = best.dropna(subset=["value"])
+    if len(known):
+        row = known.loc[known["value"].idxmax()]
+        said.append(
+            f"The highest of the networks is {row_label(row['model'], row['layer_variant'])} (layer {row['layer']}) "
+            f"with {row['value']:.2f} {_interval(row)}; chosen on half of the scenes and scored on the other half, its "
+            f"best layer reaches {row['half_value']:.2f}."
+        )
+    said += _difference_sentences(data)
+    return [sentence.replace("-0.", "−0.") for sentence in said]
+
+
+def _twin_sentence(data: ReportData, best: pd.DataFrame) -> list[str]:
+    by, group = headline(data)
+    twins = twin_scores(data)
+    twins = twins[(twins["group_by"] == by) & (twins["group"] == group) & (twins["layer_variant"] == "baseline")]
+    if twins.empty:
+        return []
+    above, below = [], []
+    for model, own in twins.groupby("model", sort=False):
+        row = best[(best["model"] == model) & (best["layer_variant"] == "baseline")]
+        own_value = float(row["value"].iloc[0]) if len(row) else np.nan
+        # A network that is random itself is one of its twins.
+        if np.isfinite(own_value) and not np.isclose(own["value"], own_value, atol=1e-12).any():
+            (above if own_value > own["value"].max() else below).append(str(model))
+    low, high = twins["value"].min(), twins["value"].max()
+    said = [f"Networks with random weights range from {low:.2f} to {high:.2f}, by architecture and seed."]
+    if above:
+        said.append(f"Above every one of their own random twins: {', '.join(above)}.")
+    if below:
+        said.append(f"Not above all of their own random twins: {', '.join(below)}.")
+    return said
+
+
+def _difference_sentences(data: ReportData) -> list[str]:
+    by, group = headline(data)
+    table = spearman(data, "rsa_differences")
+    table = table[(table["layer"] == "best") & (table["group_by"] == by) & (table["group"] == group)]
+    said = []
+    for variant, own in table.dropna(subset=["difference"]).groupby("layer_variant", sort=False):
+        parts = [f"{row['model']} {row['difference']:+.2f} {_interval(row)}" for _, row in own.iterrows()]
+        clear = int(((own["ci_low"] > 0) | (own["ci_high"] < 0)).sum())
+        said.append(
+            f"{variant_label(str(variant))} in front changes the score by: {'; '.join(parts)}. Of these {len(own)} "
+            f"intervals {clear} exclude zero."
+        )
+    return said
+
+
+def _interval(row: pd.Series, digits: int = 2) -> str:
+    if not (np.isfinite(row["ci_low"]) and np.isfinite(row["ci_high"])):
+        return "(no interval)"
+    return f"({row['ci_low']:.{digits}f} to {row['ci_high']:.{digits}f})".replace("-", "−")
+
+
+def _best_table(data: ReportData) -> list[Block]:
+    by, group = headline(data)
+    best = spearman(data, "rsa_best")
+    best = best[(best["group_by"] == by) & (best["group"] == group)]
+    keys = ["model", "layer_variant"]
+    twins = twin_scores(data)
+    twins = twins[(twins["group_by"] == by) & (twins["group"] == group)]
+    grouped = twins.groupby(keys)["value"].agg(["mean", "min", "max"])
+    rsa = data.table("rsa")
+    cka = rsa[(rsa["metric"] == "cka") & (rsa["group_by"] == by) & (rsa["group"] == group)]
+    rows = best.join(grouped, on=keys).join(cka.groupby(keys)["value"].max().rename("cka"), on=keys)
+    rows = rows.assign(
+        network=[row_label(*pair) for pair in zip(rows["model"], rows["layer_variant"], strict=True)],
+        interval=[_interval(row, 3).strip("()") for _, row in rows.iterrows()],
+        twin_mean=rows["mean"],
+        twins=[_range(row) for _, row in rows.iterrows()],
+    )
+    over = f"mean over {len(shown_groups(data, summary=False))} populations" if by == "mean" else "all cells"
+    caption = (
+        f"Best layers, {over}. Intervals by bootstrap over scenes, the layer held; p against shuffled scenes, the best "
+        "of all layers beside the best of all. CKA is unbiased and linear, of its own best layer."
+    )
+    return [table_block(rows, _BEST, caption, csv="rsa_best")]
+
+
+def _range(row: pd.Series) -> str | None:
+    if not np.isfinite(row["mean"]):
+        return None
+    return f"{row['mean']:.3f} ({row['min']:.3f} to {row['max']:.3f})".replace("-", "−")
+
+
+def _difference_table(data: ReportData) -> list[Block]:
+    by, group = headline(data)
+    table = spearman(data, "rsa_differences")
+    best = table[table["layer"] == "best"]
+    rows = best[(best["group_by"] == by) & (best["group"] == group)]
+    if rows.empty:
+        return []
+    others = best[(best["group_by"] != by) | (best["group"] != group)]
+    clear = others[others["q"] < 0.05]
+    keys = ["model", "layer_variant"]
+    higher = clear[clear["difference"] > 0].groupby(keys).size().rename("higher")
+    lower = clear[clear["difference"] < 0].groupby(keys).size().rename("lower")
+    rows = rows.join(higher, on=keys).join(lower, on=keys).fillna({"higher": 0, "lower": 0})
+    totals = others.groupby(keys).size()
+    rows = rows.assign(
+        network=[row_label(*pair) for pair in zip(rows["model"], rows["layer_variant"], strict=True)],
+        interval=[_interval(row, 3).strip("()") for _, row in rows.iterrows()],
+        counts=[
+            f"{int(row['higher'])}, {int(row['lower'])} of {int(totals.get((row['model'], row['layer_variant']), 0))}"
+            for _, row in rows.iterrows()
+        ],
+    )
+    caption = (
+        "With a layer in front less without, between best layers; trained networks were trained with the layer in "
+        "front. Two-sided bootstrap p over the same resamples of scenes on both sides."
+    )
+    return [table_block(rows, _DIFFERENCES, caption, csv="rsa_differences")]
+
+
+def _caution(data: ReportData) -> str:
+    models = model_names(data)
+    said = (
+        "Intervals and tests here are over scenes: they say what other scenes would give with these populations and "
+        "these networks, not what other mice or other trainings would. "
+    )
+    if headline(data) == ("mean", "mean"):
+        said += (
+            "Of these populations only the matrices are known: no noise ceiling can be computed, and how much of a "
+            "population's matrix any model could explain stays unknown. "
+        )
+    return (
+        said + f"The best of several layers is a choice among {'their' if len(models) > 1 else 'its'} layers, paid "
+        "for in p and in the column of layers chosen on other scenes, not in the intervals."
+    )
