@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from alignment.brain._allen_layout import PIPELINE
-from alignment.brain._allen_records import SESSION_TYPE, Identity
+from alignment.brain._allen_records import Identity
 from alignment.brain._donors import Place
 from alignment.brain._recording import Session, Traces, natural_scene_metrics
 from alignment.brain._scenes import SCENE_COUNT, SCENE_SHAPE, SceneSet
+from alignment.brain.catalogue import NATURAL_SCENE_SESSION
 from neural_alignment import __version__
 
 __all__ = ["read_metrics", "write_session"]
@@ -68,7 +69,7 @@ def _write_metadata(file: h5py.File, who: Identity, place: Place) -> None:
         "session_start_time": who.acquired.strftime("%Y-%m-%dT%H:%M:%S"),
         "general/session_id": str(who.experiment),
         "general/experiment_container_id": str(who.container),
-        "general/session_type": SESSION_TYPE,
+        "general/session_type": NATURAL_SCENE_SESSION,
         "general/specimen_name": who.specimen_name,
         "general/fov": f"400x400 microns ({_FIELD} x {_FIELD} pixels)",
         "general/institution": "none (simulated)",

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from alignment.brain._donors import AREAS, Place
+from alignment.brain.catalogue import NATURAL_SCENE_SESSION
 
 __all__ = [
     "Identity",
@@ -20,7 +21,6 @@ __all__ = [
     "stimulus_mappings",
 ]
 
-SESSION_TYPE = "three_session_B"
 CELLS_PER_SESSION = 100_000
 _FIRST = 9_000_000_000
 _NWB_TYPE = {"id": 514173063, "name": "NWBOphys"}
@@ -173,7 +173,7 @@ def _experiment(who: Identity, place: Place) -> dict[str, Any]:
         "imaging_depth": place.depth_um,
         "name": f"{who.acquired:%Y%m%d}_{who.donor_name}_simulated",
         "specimen_id": who.specimen,
-        "stimulus_name": SESSION_TYPE,
+        "stimulus_name": NATURAL_SCENE_SESSION,
         "storage_directory": None,
         "targeted_structure_id": AREAS[place.area][0],
     }

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["AREAS", "INHIBITORY", "SURVEY", "Genotype", "Place", "place_of"]
+from alignment.brain.catalogue import cre_line_of, neuron_class_of
+
+__all__ = ["AREAS", "SURVEY", "Genotype", "Place", "place_of"]
 
 AREAS: dict[str, tuple[int, str]] = {
     "VISp": (385, "Primary visual area"),
@@ -19,8 +21,6 @@ AREAS: dict[str, tuple[int, str]] = {
     "VISam": (394, "Anteromedial visual area"),
     "VISrl": (417, "Rostrolateral visual area"),
 }
-
-INHIBITORY = ("Pvalb-IRES-Cre", "Sst-IRES-Cre", "Vip-IRES-Cre")
 
 
 class Genotype(NamedTuple):
@@ -32,7 +32,7 @@ class Genotype(NamedTuple):
     @property
     def cre_line(self) -> str:
         """The Cre driver line."""
-        return self.full.split("/")[0]
+        return cre_line_of(self.full)
 
     @property
     def lines(self) -> tuple[tuple[str, str], ...]:
@@ -60,7 +60,7 @@ class Place(NamedTuple):
     @property
     def inhibitory(self) -> bool:
         """Whether the labelled cells are inhibitory."""
-        return self.genotype.cre_line in INHIBITORY
+        return neuron_class_of(self.genotype.cre_line) == "inhibitory"
 
 
 _TTA = "Camk2a-tTA/wt"
@@ -110,7 +110,7 @@ SURVEY: tuple[Genotype, ...] = (
 )
 
 # After the first round every round begins with the inhibitory lines, of which the survey has fewest.
-_LATER = sorted(range(len(SURVEY)), key=lambda index: SURVEY[index].cre_line not in INHIBITORY)
+_LATER = sorted(range(len(SURVEY)), key=lambda index: neuron_class_of(SURVEY[index].cre_line) != "inhibitory")
 
 
 def place_of(session: int) -> Place:

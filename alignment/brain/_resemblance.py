@@ -14,9 +14,9 @@ import pandas as pd
 from scipy.stats import kurtosis
 
 from alignment.brain import _allen_layout as layout
-from alignment.brain._donors import INHIBITORY
 from alignment.brain._recording import mean_sweep_response
 from alignment.brain._scenes import SCENE_COUNT
+from alignment.brain.catalogue import neuron_class_of
 from neural_alignment import DataError, InputError
 
 __all__ = ["REAL_QUANTILES", "RELIABILITY_RANGE", "resemblance"]
@@ -110,7 +110,7 @@ def _simulated(folder: Path, trials: int) -> tuple[Array, Array]:
     responses, reliability = [], []
     for path in sorted((folder / layout.NWB_FOLDER).glob("*.nwb")) if _is_simulated(folder) else []:
         with h5py.File(path, "r") as file:
-            if file["general/subject/genotype"][()].decode().split("/")[0] in INHIBITORY:
+            if neuron_class_of(file["general/subject/genotype"][()].decode()) == "inhibitory":
                 continue
             fluorescence = file[f"{layout.PIPELINE}/Fluorescence"]
             neuropil = fluorescence["imaging_plane_1_neuropil_response"]
