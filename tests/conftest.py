@@ -41,7 +41,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not rows:
         return
     path = config.rootpath / "build" / "fault_table.md"
-    path.parent.mkdir(exist_ok=True)
     lines = ["| fault | `nalign observatory fetch`, one attempt | AllenSDK alone |", "|---|---|---|"]
-    path.write_text("\n".join([*lines, *(f"| {' | '.join(row[2:])} |" for row in rows), ""]), encoding="utf-8")
+    lines += [f"| {' | '.join(row[2:])} |" for row in rows]
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    except OSError as error:
+        terminalreporter.write_line("\n".join([f"{path} cannot be written: {error}", *lines]))
+        return
     terminalreporter.write_line(f"{len(rows)} of {rows[0][1]} faults beside AllenSDK: {path}")
