@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
-from pipelines.config import ModelConfig, ObservatoryConfig, ResponsesConfig, Study, TransferConfig
+from pipelines.config import (
+    LayerConfig,
+    MethodConfig,
+    ModelConfig,
+    ObservatoryConfig,
+    ResponsesConfig,
+    Study,
+    TransferConfig,
+)
 
 NETWORK = {"models": [{"name": "small_cnn"}]}
 
@@ -61,3 +71,50 @@ def test_names_that_become_folders(name: str) -> None:
 def test_names_that_could_lead_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="pattern"):
         Study.model_validate({"name": name, "title": "b", "observatory": {}, **NETWORK})
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "made"),
+    [
+        ("neurn", "neurn", {"name": "neurn"}),
+        ({"name": "neurn", "k": 5}, "neurn-k5", {"name": "neurn", "k": 5}),
+        ({"name": "neurn", "k": 5, "label": "wide"}, "wide", {"name": "neurn", "k": 5}),
+        ({"name": "neurn", "scope": "none", "position": 2}, "neurn-none-after2",
+         {"name": "neurn", "scope": "none", "position": 2}),
+        ({"name": "lrn", "alpha": 0.5, "position": "conv1"}, "lrn-alpha0.5-afterconv1",
+         {"name": "lrn", "alpha": 0.5, "position": "conv1"}),
+        ({"name": "sobel", "position": "input"}, "sobel", {"name": "sobel"}),
+    ],
+)  # fmt: skip
+def test_a_layer_is_a_name_or_a_mapping(written: Any, key: str, made: dict[str, Any]) -> None:
+    layer = LayerConfig.model_validate(written)
+    assert (layer.key, layer.made()) == (key, made)
+    assert LayerConfig.model_validate(layer.model_dump(mode="json")) == layer, "what a resolved study says reads back"
+
+
+def test_names_alone_stay_names_in_a_resolved_study() -> None:
+    study = Study.model_validate({"name": "a", "title": "b", "observatory": {}, **NETWORK})
+    assert study.model_dump(mode="json")["layer_variants"] == ["baseline", "neurn"]
+    assert MethodConfig.model_validate("mixstyle").model_dump() == "mixstyle"
+    assert MethodConfig(name="a.b:Mine", options={"x": 1}).key == "Mine"
+
+
+TWO = {"sources": ["digits"], "targets": ["digits"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "pairs"),
+    [
+        ({}, ["baseline plain", "neurn plain"]),
+        ({"methods": ["plain", "randconv"]}, ["baseline plain", "neurn plain", "baseline randconv"]),
+        ({"methods": ["randconv"]}, ["baseline plain", "neurn plain", "baseline randconv"]),
+        ({"methods": ["randconv"], "combinations": "all"}, ["baseline randconv", "neurn randconv"]),
+        ({"methods": ["plain", "augmix"], "combinations": "all"},
+         ["baseline plain", "baseline augmix", "neurn plain", "neurn augmix"]),
+        ({"methods": ["mixstyle"], "combinations": [["neurn", "mixstyle"], ["baseline", "plain"]]},
+         ["neurn mixstyle", "baseline plain"]),
+    ],
+)  # fmt: skip
+def test_which_layers_train_by_which_methods(changes: dict[str, Any], pairs: list[str]) -> None:
+    config = TransferConfig.model_validate({**TWO, **changes})
+    assert [" ".join(pair) for pair in config.pairs(["baseline", "neurn"])] == pairs

@@ -238,3 +238,107 @@ def test_a_trained_network_is_the_one_of_the_first_source_and_seed(plan: Callabl
         return task.inputs["trained"].inputs["domain"].params["name"], task.inputs["trained"].params["seed"]
 
     assert {trained(task) for task in made.tasks if task.stage == "activations"} == {("digits_m", 3)}
+
+
+def by_label(plan: Plan, stage: str) -> dict[str, Task]:
+    return {task.label: task for task in plan.tasks if task.stage == stage}
+
+
+def test_methods_are_trained_on_the_baseline_and_each_layer_plainly(plan: Callable[..., Plan]) -> None:
+    made = plan(transfer={"methods": ["plain", {"name": "randconv", "options": {"keep": 0.2}}]})
+    trained = by_label(made, "train")
+    who = ("baseline", "baseline randconv", "neurn")
+    assert sorted(trained) == [f"small_cnn {name} on digits seed 0" for name in who]
+    method = trained["small_cnn baseline randconv on digits seed 0"].params["method"]
+    assert method == {"name": "randconv", "options": {"keep": 0.2}}
+    rows = by_label(made, "evaluate")
+    assert rows["small_cnn baseline randconv digits to digits seed 0"].params["method"] == "randconv"
+    # Plain trainings, and so the networks beside the brain, are what they are without methods.
+    before = keys(plan())
+    assert {place: key for place, key in keys(made).items() if place in before and place[0] != "report"} == {
+        place: key for place, key in before.items() if place[0] != "report"
+    }
+
+
+def test_a_method_that_sees_the_target_is_trained_for_each(plan: Callable[..., Plan]) -> None:
+    targets = ["digits", "digits_inverted", "digits_m"]
+    made = plan(transfer={"methods": ["adversarial"], "targets": targets})
+    trained = {name: task for name, task in by_label(made, "train").items() if "adversarial" in name}
+    assert [task.inputs["target"].params["name"] for task in trained.values()] == targets[1:]
+    assert {task.inputs["target"].params["split"] for task in trained.values()} == {"train"}
+    rows = {name: task for name, task in by_label(made, "evaluate").items() if "adversarial" in name}
+    assert {task.params["target"] for task in rows.values()} == set(targets[1:])
+    for task in rows.values():
+        assert task.params["sees_target"] is True
+        assert task.inputs["trained"].inputs["target"].params["name"] == task.params["target"]
+
+
+def test_layers_with_options_have_keys_of_their_own_and_labels_have_none(plan: Callable[..., Plan]) -> None:
+    def trained(*layers: Any) -> list[str]:
+        return [task.key for task in plan(layer_variants=list(layers)).tasks if task.stage == "train"]
+
+    plain, wide, inner = trained("neurn", {"name": "neurn", "k": 5}, {"name": "neurn", "position": 1})
+    assert len({plain, wide, inner}) == 3
+    assert trained({"name": "neurn", "label": "mine"}) == [plain]
+    assert trained({"name": "neurn", "label": "mine", "k": 5}) == [wide]
+
+
+def test_a_label_does_not_hide_that_a_layer_is_neurn(plan: Callable[..., Plan]) -> None:
+    made = plan(layer_variants=["baseline", {"name": "neurn", "label": "mine", "k": 5}])
+    flags = {task.params["layer_variant"]: task.params.get("neurn") for task in by_label(made, "similarity").values()}
+    assert flags["mine"] is True and not flags["baseline"]
+
+
+def test_a_first_training_is_read_by_those_on_the_sources(plan: Callable[..., Plan]) -> None:
+    made = plan(transfer={"pretrain": {"domain": "digits_m", "epochs": 3, "train_limit": 80}})
+    first = {name: task for name, task in by_label(made, "train").items() if "first" in name}
+    assert list(first) == [f"small_cnn {layer} first on digits_m seed 0" for layer in ("baseline", "neurn")]
+    for task in first.values():
+        assert task.params["epochs"] == 3
+        assert (task.inputs["domain"].params["name"], task.inputs["domain"].params["limit"]) == ("digits_m", 80)
+    then = {name: task for name, task in by_label(made, "train").items() if "first" not in name}
+    assert {task.inputs["start"].key for task in then.values()} == {task.key for task in first.values()}
+
+
+def test_what_training_starts_from_is_in_its_key_and_not_in_others(plan: Callable[..., Plan], tmp_path: Path) -> None:
+    file = tmp_path / "start.safetensors"
+    save_file({"w": torch.zeros(3)}, file)
+    models = [{"name": "small_cnn", "image_size": 16, "weights": "trained", "init": "start.safetensors"}]
+    made = plan(models=models)
+    for task in by_label(made, "train").values():
+        assert task.where["weights"] == str(file) and len(task.params["weights"]) == 64
+    assert made.report is not None and str(tmp_path) not in repr(made.report.params)
+    save_file({"w": torch.ones(3)}, file)
+    assert {"train", "evaluate"} <= changed(made, plan(models=models))
+    models[0]["init"] = "gone.safetensors"
+    with pytest.raises(InputError, match="are not there"):
+        plan(models=models)
+
+
+def test_an_edited_class_of_the_user_is_another_training(
+    plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "methods_of_a_user.py"
+    text = "from alignment.transfer import Method\n\n\nclass Mine(Method):\n    pass\n"
+    file.write_text(text)
+    changes = {"transfer": {"methods": ["methods_of_a_user:Mine"]}}
+    before = plan(**changes)
+    file.write_text(f"{text}# edited\n")
+    after = plan(**changes)
+    old, new = keys(before), keys(after)
+    assert {label for stage, label in old if stage == "train" and old[stage, label] != new[stage, label]} == {
+        "small_cnn baseline Mine on digits seed 0"
+    }
+
+
+@pytest.mark.parametrize("name", ["digits", "ablations", "cifar_shifts"])
+def test_shipped_studies_plan_on_the_shared_data(name: str, shared_data: Path, tmp_path: Path) -> None:
+    made = make_plan(load_study(name, data=shared_data), Store(tmp_path / "store"))
+    counts = Counter(task.stage for task in made.tasks)
+    assert counts["train"] == {"digits": 180, "ablations": 28, "cifar_shifts": 18}[name]
+
+
+def test_the_papers_study_says_what_it_lacks(shared_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="SVHN"):
+        make_plan(load_study("paper", data=shared_data), Store(tmp_path / "store"))
