@@ -1,6 +1,6 @@
-"""Does a network come closer to one genotype than to another? Table and figure for two groups of cells of a run.
+"""Two groups of cells of a run beside each other: to which of them do the networks come closer.
 
-    python examples/compare_genotypes.py runs/demo Sst-1 Vip-1
+Run it with ``python examples/compare_genotypes.py runs/demo Sst-1 Vip-1``.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""Are inhibitory cells harder for the networks than excitatory ones, area by area?
+"""Inhibitory beside excitatory cells, area by area; above zero the networks are closer to the excitatory ones.
 
-    python examples/inhibition_by_area.py runs/demo
+Run it with ``python examples/inhibition_by_area.py runs/demo``.
 """
 
 import sys
@@ -28,15 +28,17 @@ if not rows:
 
 table = pd.concat(rows, ignore_index=True)
 table["q"] = benjamini_hochberg(table["p"])  # over all areas and networks together
-print(table[["area", "model", "layer_variant", "a_cells", "b_cells", "difference", "ci_low", "ci_high", "q"]].round(4))
+columns = ["area", "model", "layer_variant", "a_cells", "b_cells", "difference", "ci_low", "ci_high", "q"]
+print(table[columns].round(4).to_string(index=False))
 
-figure = Figure(figsize=(6, 0.4 + 0.25 * len(table)), layout="constrained")
+figure = Figure(figsize=(7, 0.8 + 0.25 * len(table)), layout="constrained")
 axes = figure.subplots()
 spread = [table["difference"] - table["ci_low"], table["ci_high"] - table["difference"]]
 axes.errorbar(table["difference"], range(len(table)), xerr=spread, fmt="o", color="black")
 axes.axvline(0, color="grey", linestyle="--")
 axes.set_yticks(range(len(table)), table["area"] + ", " + table["model"] + ", " + table["layer_variant"])
-axes.set_xlabel("RMSE, inhibitory − excitatory (> 0: excitatory cells are closer)")
+axes.invert_yaxis()
+axes.set_xlabel("RMSE, inhibitory − excitatory")
 axes.set_title("SIMULATED neurons" if table["simulated"].any() else "Recorded neurons")
 figure.savefig(Path(run) / "example_inhibition_by_area.png", dpi=150)
 print(Path(run) / "example_inhibition_by_area.png")

@@ -1,6 +1,6 @@
-"""By how much does NeuRN bring each network closer to each genotype, on average over its layers?
+"""By how much NeuRN brings each network closer to each genotype, on average over its layers.
 
-    python examples/neurn_gain_by_genotype.py runs/demo
+Run it with ``python examples/neurn_gain_by_genotype.py runs/demo``.
 """
 
 import sys
@@ -33,7 +33,7 @@ for axes, model in zip(figure.subplots(1, len(models), sharey=True, squeeze=Fals
     own = table.loc[model].sort_index()
     axes.barh(own.index, own["difference"], color=[class_colour(classes.get(name)) for name in own.index])
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set(title=model, xlabel="RMSE, NeuRN − baseline")
+    axes.set(title=model, xlabel="RMSE, NeuRN − baseline (< 0: closer)")
 figure.suptitle(("SIMULATED neurons; " if cells["simulated"].any() else "") + "blue: excitatory, orange: inhibitory")
 figure.savefig(run / "example_neurn_gain_by_genotype.png", dpi=150)
 print(run / "example_neurn_gain_by_genotype.png")

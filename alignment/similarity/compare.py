@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -196,6 +197,7 @@ def compare_groups(
     for name, side in zip("ab", sides, strict=True):
         table[f"{name}_cells"], table[f"{name}_donors"] = len(side), len(np.unique(codes[side]))
     notes += _donor_notes((a, b), sampled, donors is not None)
+    notes += _few_ways(sampled) if permuted == "donors" else []
     table = table.assign(permuted=permuted, note="; ".join(notes))
     parameters = {
         "layer": layer,
@@ -252,6 +254,17 @@ def _donor_notes(names: tuple[str, str], codes: list[Array], donors_known: bool)
         elif len(np.unique(side)) == 1:
             notes.append(f"{name}: one donor, or none named, only cells are resampled")
     return notes
+
+
+def _few_ways(codes: list[Array]) -> list[str]:
+    """Say where so few donors are permuted that no difference could make p small."""
+    counts = [len(np.unique(side)) for side in codes]
+    ways = math.comb(sum(counts), counts[0])
+    # Of two sides of as many donors, a split and its mirror image differ by as much.
+    least = (2 if counts[0] == counts[1] else 1) / ways
+    if least <= 0.05:
+        return []
+    return [f"p is at least {least:.2f} whatever the difference: {sum(counts)} donors can be parted in {ways} ways"]
 
 
 def _best(

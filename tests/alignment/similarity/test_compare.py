@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignment.similarity import benjamini_hochberg, compare_groups, scene_halves
@@ -183,3 +183,56 @@ def test_as_labelled_data() -> None:
     row = found.table.query("layer == 'fc' and metric == 'rmse_mean'").iloc[0]
     assert chosen["difference"].item() == row["difference"]
     assert chosen["a_cells"].item() == 20
+
+
+@pytest.mark.parametrize(("cells", "least"), [((10, 10), 1 / 3), ((10, 15), 0.1), ((10, 30), None), ((20, 20), None)])
+def test_p_that_cannot_be_small_is_said(cells: tuple[int, int], least: float | None) -> None:
+    """Donors of five cells each; two against two can be parted in six ways, three of which look alike."""
+    groups = {"a": np.arange(cells[0]), "b": np.arange(20, 20 + cells[1])}
+    found = compare_groups(scores(0, gap=5.0), groups, "a", "b", DONORS, layer="fc", metrics=["rmse_mean"]).table.iloc[
+        0
+    ]
+    assert found["permuted"] == "donors"
+    if least is None:
+        assert "p is at least" not in found["note"]
+        assert found["p"] < 0.06
+    else:
+        assert f"p is at least {least:.2f} whatever the difference" in found["note"]
+        assert found["p"] == pytest.approx(least, abs=0.05)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 6), st.booleans(), st.integers(19, 60))
+def test_p_and_q_are_above_0_and_at_most_1(seed: int, n_a: int, n_b: int, constant: bool, permutations: int) -> None:
+    rng = np.random.default_rng(seed)
+    value = np.ones(12) if constant else rng.random(12)
+    table = pd.DataFrame({"layer": "conv", "cell": range(12), "rmse_mean": value})
+    groups = {"a": np.arange(n_a), "b": np.arange(6, 6 + n_b)}
+    donors = rng.integers(0, 3, 12)
+    found = compare_groups(
+        table, groups, "a", "b", donors, layer="all", bootstraps=100, permutations=permutations, seed=seed
+    ).table.iloc[0]
+    assert 1 / (permutations + 1) <= found["p"] <= found["q"] <= 1
+    if constant:
+        assert found["p"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("donors", "between"), [((4, 4), 1.0), ((12, 5), 1.0), ((6, 18), 0.3), ((1, 1), 0.0)])
+def test_coverage_of_the_difference(donors: tuple[int, int], between: float) -> None:
+    """The 95 % interval of the difference of two groups of cells, donors differing among themselves."""
+    rng = np.random.default_rng(3)
+    covered = np.zeros(400, dtype=bool)
+    for trial in range(len(covered)):
+        codes = np.repeat(np.arange(sum(donors)), 12)
+        value = between * rng.normal(size=sum(donors))[codes] + rng.normal(size=len(codes))
+        split = 12 * donors[0]
+        value[:split] += 0.7
+        table = pd.DataFrame({"layer": "fc", "cell": range(len(codes)), "rmse_mean": value + 10})
+        groups = {"a": np.arange(split), "b": np.arange(split, len(codes))}
+        row = compare_groups(
+            table, groups, "a", "b", codes, layer="fc", bootstraps=400, permutations=19, seed=trial
+        ).table.iloc[0]
+        covered[trial] = row["ci_low"] <= 0.7 <= row["ci_high"]
+    # Three standard errors of a share of 400; intervals from the side with fewer donors are wide rather than narrow.
+    assert covered.mean() >= 0.95 - 3 * (0.95 * 0.05 / len(covered)) ** 0.5
