@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -97,6 +97,27 @@ class Inputs:
     def provenance(self, name: str) -> dict[str, Any]:
         """Return how a result came to be."""
         return dict(self._store.provenance(*self._keys[name]))
+
+    def lineage(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield key and provenance of every result behind these inputs, and theirs, each once, sources first.
+
+        What has been removed from the store since it was read is left out, with what only it was made from.
+        """
+        seen: set[str] = set()
+
+        def visit(stage: str, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+            if key in seen or not self._store.has(stage, key):
+                return
+            seen.add(key)
+            told = dict(self._store.provenance(stage, key))
+            for needed in told["inputs"].values():
+                for made_by in STAGES:  # a key does not tell its stage, and no two stages share one
+                    if self._store.path(made_by, needed).is_dir():
+                        yield from visit(made_by, needed)
+            yield key, told
+
+        for stage, key in self._keys.values():
+            yield from visit(stage, key)
 
 
 def perform(spec: TaskSpec, site: Site, *needed: Outcome, tell: Callable[..., None] | None = None) -> Outcome:

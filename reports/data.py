@@ -283,8 +283,7 @@ class ReportData:
         The study as resolved, and the command that runs it again.
     origin : str, optional
         Where the neural data come from, in a sentence or two, with what a reader must cite.
-    similarity, paired, ceilings, claims, transfer, cells, cell_scores, sessions, marginals, embedding : pandas.DataFrame,
-    optional
+    similarity, paired, ceilings, claims, transfer, cells, cell_scores, sessions, marginals, embedding : table, optional
         Tidy tables with the columns of :data:`TABLES`; columns that are optional there are filled with NaN.
         ``cell_scores.cell`` is the row's position in ``cells``. ``paired.difference`` is that of ``layer_variant``
         less ``reference`` (NeuRN and the baseline where they are not named). ``similarity`` holds networks and,

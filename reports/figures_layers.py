@@ -39,6 +39,7 @@ def layer_profile(data: ReportData, metric: str = "rmse_mean") -> list[Drawing]:
     """
     table = data.table("similarity")
     table = table[(table["metric"] == metric) & (table["representation"] == primary_representation(table))]
+    table = table[~table["twin"].astype(bool)]
     for group_by in ("neuron_class", "all"):
         chosen = table[table["group_by"] == group_by]
         if len(chosen):

@@ -1,4 +1,4 @@
-"""Write a report: one standalone HTML page, the same as PDF, figures as SVG and tables as CSV."""
+"""Write a report: one standalone HTML page, the same as PDF, figures as SVG and tables as CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ReportFiles:
     pdf : pathlib.Path or None
         The same for printing; ``None`` where none was asked for.
     figures, tables : tuple of pathlib.Path
-        SVG and CSV files.
+        SVG, CSV and Parquet files.
     """
 
     html: Path
@@ -60,7 +60,8 @@ def write_report(data: ReportData, folder: str | Path, *, pdf: bool = True) -> R
     data : ReportData
         What to show.
     folder : str or path
-        Where to; made if missing. Holds ``report.html``, ``report.pdf``, ``figures/*.svg``, ``tables/*.csv``.
+        Where to; made if missing. Holds ``report.html``, ``report.pdf``, ``figures/*.svg``,
+        ``tables/*.csv`` and ``tables/*.parquet``.
     pdf : bool
         Whether to write the PDF.
 
@@ -217,10 +218,10 @@ def _read_index(index: Path) -> list[str]:
     if not isinstance(names, list):
         return []
     # "report.pdf" too: a page without its PDF must not stand beside the PDF of an earlier one.
-    known = {"figures": ".svg", "tables": ".csv"}
+    known = {"figures": (".svg",), "tables": (".csv", ".parquet")}
     paths = [Path(name) for name in names if isinstance(name, str)]
     return [
         path.as_posix()
         for path in paths
-        if path.as_posix() == "report.pdf" or (len(path.parts) == 2 and known.get(path.parts[0]) == path.suffix)
+        if path.as_posix() == "report.pdf" or (len(path.parts) == 2 and path.suffix in known.get(path.parts[0], ()))
     ]

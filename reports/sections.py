@@ -8,6 +8,8 @@ from .figures_transfer import alignment_and_transfer, gain_against_gain
 from .findings import key_findings
 from .sections_alignment import alignment_sections
 from .sections_architectures import architecture_section
+from .sections_claims import claims_section
+from .sections_controls import controls_section
 from .sections_data import (
     cells_section,
     citation_section,
@@ -46,6 +48,8 @@ def build_sections(data: ReportData) -> list[Section]:
     ]
     if data.has_neurons:
         sections += alignment_sections(data)
+        if data.has("similarity"):
+            sections += [claims_section(data), controls_section(data)]
     else:
         absent = Prose("Neurons were not part of this study, so there is no alignment to show.", absent=True)
         sections.append(Section("groups", "Alignment with neurons", (absent,)))

@@ -1,4 +1,4 @@
-"""The tables beside the page: everything a study handed over, as CSV."""
+"""The tables beside the page: everything a study handed over, as CSV and as Parquet."""
 
 from __future__ import annotations
 
@@ -24,12 +24,16 @@ FROM_NEURONS = (
     "rsa_best",
     "rsa_differences",
     "rsa_twins",
+    "fusion",
+    "fusion_seeds",
+    "fusion_paired",
+    "fusion_encoder",
 )
-"""Tables made from neurons: their CSV files carry a ``simulated`` column, so that a copy still says so."""
+"""Tables made from neurons: their files carry a ``simulated`` column, so that a copy still says so."""
 
 
 def export_tables(data: ReportData, folder: Path) -> list[Path]:
-    """Write every table that holds a row to ``folder`` and return the paths.
+    """Write every table that holds a row to ``folder``, as CSV and as Parquet, and return the paths.
 
     Parameters
     ----------
@@ -41,7 +45,7 @@ def export_tables(data: ReportData, folder: Path) -> list[Path]:
     Returns
     -------
     list of pathlib.Path
-        One CSV file a table; ``architectures`` becomes one row a pair of models.
+        Two files a table, of the same rows and columns; ``architectures`` becomes one row a pair of models.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -51,15 +55,27 @@ def export_tables(data: ReportData, folder: Path) -> list[Path]:
         frame = data.table(name)
         if name in FROM_NEURONS and "simulated" not in frame.columns:
             frame = frame.assign(simulated=data.simulated)
-        written.append(_write(frame, folder / f"{name}.csv"))
+        written += _write(frame, folder / name)
     if data.architectures is not None:
-        written.append(_write(_architecture_rows(data), folder / "architectures.csv"))
+        written += _write(_architecture_rows(data), folder / "architectures")
     return written
 
 
-def _write(frame: pd.DataFrame, path: Path) -> Path:
-    frame.to_csv(path, index=False, float_format="%.8g", encoding="utf-8", lineterminator="\n")
-    return path
+def _write(frame: pd.DataFrame, path: Path) -> list[Path]:
+    text, binary = path.with_suffix(".csv"), path.with_suffix(".parquet")
+    frame.to_csv(text, index=False, float_format="%.8g", encoding="utf-8", lineterminator="\n")
+    _typed(frame).to_parquet(binary, index=False)
+    return [text, binary]
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give every column one type, which Parquet asks for: words beside numbers become words, as in CSV."""
+    mixed = {
+        name: frame[name].map(lambda value: value if pd.isna(value) else str(value))
+        for name in frame.columns
+        if pd.api.types.infer_dtype(frame[name], skipna=True).startswith("mixed")
+    }
+    return frame.assign(**mixed)
 
 
 def _architecture_rows(data: ReportData) -> pd.DataFrame:

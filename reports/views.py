@@ -99,6 +99,8 @@ def _chosen(table: pd.DataFrame, group_by: str, metric: str) -> pd.DataFrame:
         return table
     representation = primary_representation(table)
     keep = (table["group_by"] == group_by) & (table["metric"] == metric)
+    if "twin" in table:
+        keep &= ~table["twin"].astype(bool)
     chosen = table[keep & (table["representation"] == representation)]
     return chosen.assign(group=chosen["group"].astype(str))
 
@@ -160,7 +162,10 @@ def paired_groups(data: ReportData, group_by: str, metric: str) -> pd.DataFrame:
         mean's), n_tests, n_lower, n_higher (tests with q < 0.05 and a difference below or above zero),
         neuron_class.
     """
-    chosen = _chosen(data.table("paired"), group_by, metric)
+    paired = data.table("paired")
+    chosen = _chosen(
+        paired[(paired["layer_variant"] == "neurn") & (paired["reference"] == "baseline")], group_by, metric
+    )
     if chosen.empty:
         return _no_rows(["neuron_class"], ["difference", "ci_low", "ci_high", "n_tests", "n_lower", "n_higher"])
     numbers = ["difference", "ci_low", "ci_high", "q"]

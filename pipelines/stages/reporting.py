@@ -12,6 +12,7 @@ from pipelines.config import LayerConfig
 from pipelines.perform import Context, Inputs
 from pipelines.stages.gather.alignment import gather_alignment
 from pipelines.stages.gather.examples import gather_examples
+from pipelines.stages.gather.provenance import gather_provenance
 from pipelines.stages.gather.rsa import gather_rsa
 from pipelines.stages.gather.transfer import gather_transfer
 
@@ -51,7 +52,7 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
         command="nalign run study.yaml",
         examples=gather_examples(inputs, study),
         architectures=inputs["architectures"]["similarity"] if "architectures" in inputs else None,
-        provenance=_provenance(inputs),
+        provenance=gather_provenance(inputs),
         notes=notes,
         **parts,
         **compared,
@@ -83,26 +84,3 @@ def _sentence(inputs: Inputs, study: Mapping[str, Any], parts: Mapping[str, Any]
 
 def _variant(name: str) -> str:
     return {"baseline": "without a layer in front", "neurn": "with NeuRN"}.get(name, f"with {name}")
-
-
-def _provenance(inputs: Inputs) -> list[dict[str, Any]]:
-    """Return one row a stage: how many results, how long they took together, and on what."""
-    rows: dict[str, dict[str, Any]] = {}
-    for name in inputs.names():
-        told = inputs.provenance(name)
-        row = rows.setdefault(
-            told["stage"],
-            {
-                "stage": told["stage"],
-                "version": told["stage_version"],
-                "results": 0,
-                "seconds": 0.0,
-                "device": told.get("device", "cpu"),
-                "packages": told["packages"],
-                "neural_alignment": told["neural_alignment"],
-            },
-        )
-        row["results"] += 1
-        row["key"] = inputs.key(name) if row["results"] == 1 else None
-        row["seconds"] = round(row["seconds"] + told["seconds"], 1)
-    return list(rows.values())
