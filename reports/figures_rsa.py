@@ -275,7 +275,8 @@ def rsa_differences(data: ReportData) -> Drawing | None:
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
     caption = (
         f"Difference of Spearman correlations between the best layers with and without a layer in front, "
-        f"{_scenes(data)}, 95 % interval (bootstrap over scenes, paired). Filled: q < {_LEVEL} over populations; the sum of all: p < {_LEVEL}."
+        f"{_scenes(data)}, 95 % interval (bootstrap over scenes, paired). Filled: q < {_LEVEL} over populations; "
+        f"the one that sums all up: p < {_LEVEL}."
     )
     alt = f"Differences of {len(models)} networks over {len(groups)} groups; the values are in rsa_differences.csv."
     return Drawing("rsa_differences", figure, caption, alt)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alignment.brain.precomputed import read_rsms
+from alignment.brain.precomputed import read_rsms, read_scenes
 from neural_alignment import DataError, InputError
 
 
@@ -144,3 +144,53 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "empty.npz")
     with pytest.raises(DataError, match="holds no matrix"):
         read_rsms(tmp_path / "empty.npz")
+
+
+class TestScenes:
+    """Scenes from a file, as grey levels in [0, 1]."""
+
+    @pytest.mark.parametrize("shape", [(4, 6, 6), (4, 36)], ids=["pictures", "flat"])
+    @pytest.mark.parametrize("scale", [1, 255], ids=["0 to 1", "grey levels"])
+    def test_every_form_is_the_same_scenes(self, tmp_path: Path, shape: tuple[int, ...], scale: int) -> None:
+        scenes = np.random.default_rng(0).random((4, 6, 6))
+        scenes[0, 0, 0] = 1.0
+        np.save(tmp_path / "scenes.npy", (scenes * scale).reshape(shape))
+        found = read_scenes(tmp_path / "scenes.npy")
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, scenes, atol=1e-6)
+
+    def test_bytes_are_grey_levels_even_where_all_are_dark(self, tmp_path: Path) -> None:
+        scenes = np.random.default_rng(1).integers(0, 2, (3, 4, 5)).astype(np.uint8)
+        np.save(tmp_path / "scenes.npy", scenes)
+        np.testing.assert_allclose(read_scenes(tmp_path / "scenes.npy"), scenes / 255, atol=1e-7)
+
+    def test_the_real_scenes(self, shared_data: Path) -> None:
+        found = read_scenes(shared_data / "allen_scenes" / "scenes_118_31x31.npy")
+        assert found.shape == (118, 31, 31) and found.min() == 0 and found.max() == 1
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda s: np.where(np.arange(4)[:, None, None] == 2, np.nan, s), "scene 2 holds NaN"),
+            (lambda s: np.where(np.arange(4)[:, None, None] >= 1, 7.0, s), "scene 1, 2, 3 holds one grey level"),
+            (lambda s: s - 300, "scene 0, 1, 2, 3 holds NaN, or values outside"),
+            (lambda s: s * 3, "values outside of 0 to 255"),
+            (lambda s: s.reshape(4, 6, 6, 1), "must hold scenes"),
+            (lambda s: s.reshape(4, 36)[:, :35], "35 values, which make no square"),
+            (lambda s: s.astype("U"), "must hold scenes"),
+        ],
+        ids=["NaN", "blank", "negative", "too bright", "4-D", "not square", "text"],
+    )
+    def test_scenes_that_are_none_are_named(self, tmp_path: Path, change: Any, words: str) -> None:
+        scenes = np.random.default_rng(2).random((4, 6, 6)) * 255
+        scenes[:, 0, 0] = 255
+        np.save(tmp_path / "scenes.npy", change(scenes))
+        with pytest.raises(DataError, match=words):
+            read_scenes(tmp_path / "scenes.npy")
+
+    def test_a_file_that_is_none(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="is missing"):
+            read_scenes(tmp_path / "none.npy")
+        (tmp_path / "text.npy").write_text("scenes")
+        with pytest.raises(DataError, match="cannot be read"):
+            read_scenes(tmp_path / "text.npy")

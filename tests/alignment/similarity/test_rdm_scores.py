@@ -64,9 +64,7 @@ def test_every_resample_is_scipys_spearman_of_its_pairs(rounded: bool) -> None:
         rows, columns = upper(len(drawn), 1)
         kept = drawn[rows] != drawn[columns]
         for place, name in enumerate(layers):
-            pairs = [
-                matrix[np.ix_(drawn, drawn)][rows, columns][kept] for matrix in (layers[name], groups["VISl L4"])
-            ]
+            pairs = [matrix[np.ix_(drawn, drawn)][rows, columns][kept] for matrix in (layers[name], groups["VISl L4"])]
             assert found.draws[number, place, 1] == pytest.approx(spearmanr(*pairs)[0], abs=1e-12)
 
 
