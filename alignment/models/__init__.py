@@ -9,15 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alignment.models.activations import (
-        Preflight,
-        as_images,
-        extract_activations,
-        preflight,
-        scene_digest,
-    )
+    from alignment.models._preflight import Preflight, preflight
+    from alignment.models.activations import extract_activations
     from alignment.models.architecture import needleman_wunsch, similarity_matrix
     from alignment.models.features import LayerFeatures, layer_features
+    from alignment.models.images import as_images, scene_digest
     from alignment.models.layers import LAYER_VARIANTS, WithLayer, create_layer, with_layer, with_neurn
     from alignment.models.neurn import NeuRN
     from alignment.models.symbols import layer_symbols
@@ -38,13 +34,13 @@ _HOMES = {
     "list_models": "_registry",
     "load_weights": "weights",
     "weights_digest": "weights",
-    "Preflight": "activations",
+    "Preflight": "_preflight",
     "LayerFeatures": "features",
     "layer_features": "features",
-    "as_images": "activations",
+    "as_images": "images",
     "extract_activations": "activations",
-    "preflight": "activations",
-    "scene_digest": "activations",
+    "preflight": "_preflight",
+    "scene_digest": "images",
     "layer_symbols": "symbols",
     "needleman_wunsch": "architecture",
     "similarity_matrix": "architecture",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from alignment.models import extract_activations, preflight, scene_digest, with_layer
-from alignment.models.activations import resize_maps
+from alignment.models._reduction import resize_maps
 from neural_alignment import InputError
 
 

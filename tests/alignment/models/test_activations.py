@@ -23,7 +23,7 @@ from alignment.models import (
     weights_digest,
     with_neurn,
 )
-from alignment.models.activations import resize_maps
+from alignment.models._reduction import resize_maps
 from neural_alignment import DataError, InputError
 
 
@@ -296,7 +296,7 @@ def test_the_model_goes_back_as_it_came(awkward):
 def test_memory_that_runs_out_halves_the_batch(awkward):
     images, seen = scenes(8), []
     wanted = extract_activations(awkward, images, layers="all")
-    forward = awkward.linear.forward
+    forward = awkward.named.conv.forward
 
     def greedy(x):
         seen.append(len(x))
@@ -304,12 +304,49 @@ def test_memory_that_runs_out_halves_the_batch(awkward):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(x)
 
-    awkward.linear.forward = greedy
+    awkward.named.conv.forward = greedy
     found = extract_activations(awkward, images, layers="all", batch_size=8)
     assert seen == [1, 8, 4, 2, 2, 2, 2]
     for name, layer in wanted.items():
         xr.testing.assert_allclose(layer, found[name], rtol=1e-5, atol=1e-6)
         assert found[name].attrs["batch_size"] == 2
+
+
+def test_the_pass_ends_at_the_last_layer_that_is_read(awkward):
+    """What comes after it is not run again once the first image has shown the order of the layers."""
+    seen = []
+    awkward.linear.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    short = extract_activations(awkward, scenes(8), layers="relu", batch_size=4)
+    assert seen == [1]
+    whole = extract_activations(awkward, scenes(8), layers=["relu", "named"], batch_size=4)
+    for name, layer in short.items():
+        xr.testing.assert_equal(layer[["unit_response", "unit_map"]], whole[name][["unit_response", "unit_map"]])
+
+
+@pytest.mark.parametrize("grid", [(6, 6), (32, 32), (40, 50), (31, 8)])
+@pytest.mark.parametrize("halves", [None, np.arange(7) % 3 == 0])
+def test_maps_resized_once_are_maps_resized_in_every_batch(awkward, grid, halves):
+    """Small maps are summed as they are and resized in the end, large ones batch by batch: one and the same."""
+    images = scenes()
+    found = extract_activations(awkward, images, layers="all", grid=grid, batch_size=3, halves=halves)
+    kept = {}
+    hooks = [
+        awkward.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output, name=name: kept.setdefault(name, []).append(output.clone())
+        )
+        for name in ("conv", "pair.conv", "named.conv")
+    ]
+    with torch.no_grad():
+        for part in images.split(3):
+            awkward(part)
+    for hook in hooks:
+        hook.remove()
+    for name, parts in kept.items():
+        each = [resize_maps(maps.sum(dim=0), grid).double() for maps in parts]
+        np.testing.assert_allclose(found[name]["unit_map"], sum(each) / 7, rtol=0, atol=1e-6)
+        if halves is not None:
+            first = resize_maps(torch.cat(parts)[torch.from_numpy(halves)].mean(dim=0), grid)
+            np.testing.assert_allclose(found[name]["unit_map_half"][0], first, rtol=0, atol=1e-6)
 
 
 def test_memory_that_never_suffices(awkward):
@@ -319,9 +356,9 @@ def test_memory_that_never_suffices(awkward):
         calls.append(len(x))
         if len(calls) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return x
+        return forward(x)
 
-    awkward.linear.forward = greedy
+    forward, awkward.conv.forward = awkward.conv.forward, greedy
     with pytest.raises(DataError, match="Memory runs out on one image"):
         extract_activations(awkward, scenes(4), layers="conv", batch_size=2)
 
@@ -333,9 +370,9 @@ def test_other_errors_are_not_taken_for_memory(awkward):
         calls.append(len(x))
         if len(calls) > 1:
             raise RuntimeError("shape mismatch")
-        return x
+        return forward(x)
 
-    awkward.linear.forward = broken
+    forward, awkward.conv.forward = awkward.conv.forward, broken
     with pytest.raises(RuntimeError, match="shape mismatch"):
         extract_activations(awkward, scenes(4), layers="conv")
 
@@ -394,7 +431,8 @@ def test_preflight():
     assert seen.layers == ["relu1", "relu2", "relu3"]
     assert seen.parameters == sum(p.numel() for p in model.net.parameters())
     assert seen.result_bytes == (32 + 64 + 128) * (4 * 8 + 8 * 32 * 32)
-    assert seen.batch_bytes >= 4 * 4 * (3 + 32) * 32 * 32
+    # The images, normalised images and the first layer's maps before and after their ReLU.
+    assert 4 * 4 * (3 + 32) * 32 * 32 <= seen.batch_bytes <= 4 * 4 * (3 + 3 + 3 * 32) * 32 * 32
     assert 0 < seen.seconds < 60
     with pytest.raises(InputError):
         preflight(model, 255 * scenes(2))
