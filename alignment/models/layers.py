@@ -307,7 +307,8 @@ def _place(model: nn.Module, position: str | int) -> str:
         inside = f"net.{position}"  # a model of the zoo: its layers are known by the bare network's names
         if position in names or inside in names:
             return position if position in names else inside
-        raise InputError(f"The network has no module {position!r} to put a layer after.{closest(position, names)}")
+        hint = closest(position, [name.removeprefix("net.") for name in names])
+        raise InputError(f"The network has no module {position!r} to put a layer after.{hint}")
     check_integer(position, "position", "with_layer", low=1)
     weight = next(model.parameters(), torch.zeros(()))
     size = int(getattr(model, "image_size", 64))

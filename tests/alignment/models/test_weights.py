@@ -175,3 +175,34 @@ def test_digest_is_the_same_in_another_process():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == weights_digest(small(seed=1))
+
+
+def test_a_classifier_of_other_classes_is_replaced_when_asked(saved):
+    path, _ = saved
+    model = small(num_classes=27, seed=1)
+    head = model.net.linear.weight.clone()
+    with pytest.raises(DataError, match=r"linear\.weight is 10x128 in the file and 27x128"):
+        load_weights(model, path)
+    told = load_weights(model, path, new_head=True)
+    assert told["new_head"] == ["linear.weight", "linear.bias"]
+    assert torch.equal(model.net.linear.weight, head), "the new one stays as it was drawn"
+    assert torch.equal(model.net.conv1.weight, small(weights=path).net.conv1.weight)
+    assert load_weights(small(), path, new_head=True)["new_head"] == []
+
+
+def test_another_width_is_no_new_head(saved):
+    with pytest.raises(DataError, match="of another shape"):
+        load_weights(small(num_classes=27, width=0.5), saved[0], new_head=True)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "vit_tiny", "mobilenetv2", "squeezenet"])
+def test_heads_of_the_zoo_are_replaced(tmp_path, name):
+    size = 64 if name == "squeezenet" else 32
+    options = {"image_size": size} | ({"width": 0.125} if name in ("resnet18", "vgg11", "vit_tiny") else {})
+    other = create_model(name, seed=4, num_classes=27, **options)
+    save_file({key: tensor.contiguous() for key, tensor in other.net.state_dict().items()}, tmp_path / "w.safetensors")
+    model = create_model(name, seed=0, num_classes=10, **options)
+    fresh = load_weights(model, tmp_path / "w.safetensors", new_head=True)["new_head"]
+    assert 1 <= len(fresh) <= 2
+    for key, tensor in model.net.state_dict().items():
+        assert torch.equal(tensor, other.net.state_dict()[key]) == (key not in fresh)

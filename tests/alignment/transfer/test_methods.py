@@ -257,3 +257,18 @@ def test_adversarial_never_sees_the_targets_labels(network: Make, blobs: Blobs) 
         for one in (target, other)
     }
     assert len(digests) == 1
+
+
+def test_the_example_of_a_users_method(monkeypatch: pytest.MonkeyPatch, network: Make, blobs: Blobs) -> None:
+    file = Path(__file__).resolve().parents[3] / "examples" / "my_method.py"
+    assert len(file.read_text().splitlines()) <= 35
+    monkeypatch.syspath_prepend(file.parent)
+    method = create_method("my_method:RandomContrast", lowest=0.5)
+    images = torch.rand(4, 3, 8, 8)
+    changed = method.augment(images)
+    assert torch.equal(changed[:, 0], changed[:, 2]), "grey"
+    assert torch.allclose(changed.mean(dim=(1, 2, 3)), images.mean(dim=(1, 2, 3)), atol=1e-6)
+    ratio = changed.std(dim=(1, 2, 3)) / images.mean(dim=1, keepdim=True).expand_as(images).std(dim=(1, 2, 3))
+    assert ((ratio >= 0.5) & (ratio <= 1.0)).all()
+    result = train(network(), blobs(n=180), epochs=10, method=method, patience=30, **FAST)
+    assert evaluate(result.model, blobs(seed=1), device="cpu").accuracy > 0.6
