@@ -7,9 +7,11 @@ False
 """
 
 from .data import DensityPair, DomainImages, Examples, MapExample, ReportData
+from .fusion_data import AttentionMaps
 from .report import ReportFiles, write_report
 
 __all__ = [
+    "AttentionMaps",
     "DensityPair",
     "DomainImages",
     "Examples",

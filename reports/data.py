@@ -17,6 +17,8 @@ import xarray as xr
 
 from neural_alignment import DataError
 
+from .fusion_data import AttentionMaps
+
 __all__ = ["TABLES", "DensityPair", "DomainImages", "Examples", "MapExample", "ReportData", "TableSpec"]
 
 
@@ -110,6 +112,18 @@ TABLES: dict[str, TableSpec] = {
         ("model", "layer_variant", "seed", "layer", "layer_index", "group_by", "group", "metric", "value"),
         ("neurn", "n_cells", "n_units"),
     ),
+    "fusion": TableSpec(
+        ("variant", "source", "target", "seed", "accuracy"),
+        ("shift", "severity", "fuse", "responses", "pearson", "n", "left_out", "ece", "units", "weights", "seconds"),
+    ),
+    "fusion_seeds": TableSpec(
+        ("variant", "target", "mean", "sd", "seeds"),
+        ("shift", "severity", "fuse", "responses", "pearson", "ece", "ece_sd", "units", "weights", "n", "seconds"),
+    ),
+    "fusion_paired": TableSpec(
+        ("variant", "target", "reference", "difference", "seeds"), ("ci_low", "ci_high", "p", "q")
+    ),
+    "fusion_encoder": TableSpec(("roi", "units", "r", "r2", "worse_than_mean"), ("neuron_class", "r_sd", "ceiling")),
     "transfer": TableSpec(
         ("model", "layer_variant", "source", "target", "seed", "accuracy"),
         (
@@ -298,6 +312,13 @@ class ReportData:
         Networks beside populations by dissimilarities of scenes: every layer, the best layers, layer variants
         less the baseline, and randomly initialised networks. ``metric`` is ``rsa_spearman`` or ``cka``; the
         group ``mean`` averages over all. Intervals and tests are over scenes.
+    fusion, fusion_seeds, fusion_paired, fusion_encoder : pandas.DataFrame, optional
+        Brain-machine fusion: a row a head and domain, means over seeds, differences to the reference head paired by
+        seed, and how well each region's responses are predicted held out.
+    fusion_design : mapping, optional
+        What was built, in numbers, for the drawing.
+    attention : sequence of AttentionMaps, optional
+        Where heads look.
     protocol : str, optional
         How many images were trained and tested on, and how, in words.
     examples : Examples, optional
@@ -345,6 +366,12 @@ class ReportData:
     transfer_confusion: pd.DataFrame | None = None
     transfer_calibration: pd.DataFrame | None = None
     transfer_features: pd.DataFrame | None = None
+    fusion: pd.DataFrame | None = None
+    fusion_seeds: pd.DataFrame | None = None
+    fusion_paired: pd.DataFrame | None = None
+    fusion_encoder: pd.DataFrame | None = None
+    fusion_design: Mapping[str, Any] | None = None
+    attention: Sequence[AttentionMaps] = ()
     protocol: str = ""
     rsa: pd.DataFrame | None = None
     rsa_best: pd.DataFrame | None = None

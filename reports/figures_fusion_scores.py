@@ -44,6 +44,18 @@ def shown_variants(data: ReportData, most: int = 6) -> list[str]:
     return chosen[:most]
 
 
+def rows_of(data: ReportData, table: str, target: str) -> pd.DataFrame:
+    """Return a table's rows of one domain."""
+    frame = data.table(table)
+    return frame[frame["target"] == target]
+
+
+def _runs_of(data: ReportData, variant: str) -> pd.Series:
+    """Return the accuracy of one head by domain and seed."""
+    frame = data.table("fusion")
+    return frame[frame["variant"] == variant].set_index(["target", "seed"])["accuracy"]
+
+
 def ablation_figure(data: ReportData) -> Drawing | None:
     """Draw every head's accuracy less the reference's, within the domain and over the shifted ones."""
     paired = data.table("fusion_paired")
@@ -53,7 +65,7 @@ def ablation_figure(data: ReportData) -> Drawing | None:
     targets = [name for name in (design["source"], SHIFTED) if (paired["target"] == name).any()]
     order = list(dict.fromkeys(paired["variant"]))[::-1]
     kinds = {row["variant"]: variant_kind(row) for _, row in data.table("fusion_seeds").iterrows()}
-    reference = data.table("fusion").query("variant == @design['reference']").set_index(["target", "seed"])["accuracy"]
+    reference = _runs_of(data, design["reference"])
     with style():
         figure = new_figure(
             f"Every head less {_word(design['reference'])}", PAGE_WIDTH, 1.05 + 0.19 * len(order), mark=mark_of(data)
@@ -81,8 +93,8 @@ def ablation_figure(data: ReportData) -> Drawing | None:
 def _differences(
     axes: Axes, data: ReportData, target: str, order: list[str], kinds: dict[str, str], reference: pd.Series
 ) -> None:
-    paired = data.table("fusion_paired").query("target == @target").set_index("variant")
-    runs = data.table("fusion").query("target == @target")
+    paired = rows_of(data, "fusion_paired", target).set_index("variant")
+    runs = rows_of(data, "fusion", target)
     axes.axvline(0, color=MUTED, linewidth=0.9)
     for place, name in enumerate(order):
         colour = colour_of(kinds[name])
@@ -106,7 +118,9 @@ def severity_figure(data: ReportData) -> Drawing | None:
     table = table.assign(severity=numbers(table, "severity"))
     shifted = table.dropna(subset=["severity"])
     shifts = [
-        name for name in dict.fromkeys(shifted["shift"]) if shifted.query("shift == @name")["severity"].nunique() > 1
+        name
+        for name in dict.fromkeys(shifted["shift"])
+        if shifted.loc[shifted["shift"] == name, "severity"].nunique() > 1
     ]
     if not shifts:
         return None
@@ -121,7 +135,7 @@ def severity_figure(data: ReportData) -> Drawing | None:
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
         for axes, shift in zip(grid.ravel(), shifts, strict=False):
             for place, name in enumerate(variants):
-                own = shifted.query("shift == @shift and variant == @name").sort_values("severity")
+                own = shifted[(shifted["shift"] == shift) & (shifted["variant"] == name)].sort_values("severity")
                 levels = np.concatenate([[0], own["severity"]])
                 means = np.concatenate([[clean.get(name, np.nan)], own["mean"]])
                 colour = colour_of(kinds[name])

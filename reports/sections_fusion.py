@@ -8,7 +8,7 @@ import pandas as pd
 from .blocks import Block, Cell, Column, Findings, Section, TableBlock, figure_block, heat_cell, table_block
 from .data import ReportData
 from .figures_fusion import attention_figure, design_figure, encoder_figure, numbers
-from .figures_fusion_scores import SHIFTED, ablation_figure, heat_figure, severity_figure, variant_kind
+from .figures_fusion_scores import SHIFTED, ablation_figure, heat_figure, rows_of, severity_figure, variant_kind
 from .findings import signed
 
 __all__ = ["fusion_findings", "fusion_sections"]
@@ -69,8 +69,8 @@ def fusion_findings(data: ReportData) -> list[tuple[str, str]]:
 
 def _verdict(data: ReportData, target: str) -> str:
     """Compare the full fusion with the reference and with its controls on one target."""
-    seeds = data.table("fusion_seeds").query("target == @target")
-    paired = data.table("fusion_paired").query("target == @target").set_index("variant")
+    seeds = rows_of(data, "fusion_seeds", target)
+    paired = rows_of(data, "fusion_paired", target).set_index("variant")
     own = seeds[(seeds["fuse"] == "cross_attention") & (seeds["responses"] == "predicted")]
     reference = (data.fusion_design or {}).get("reference")
     if own.empty or reference not in set(seeds["variant"]) or own.iloc[0]["variant"] not in paired.index:

@@ -12,6 +12,7 @@ from pipelines.config import LayerConfig
 from pipelines.perform import Context, Inputs
 from pipelines.stages.gather.alignment import gather_alignment
 from pipelines.stages.gather.examples import gather_examples
+from pipelines.stages.gather.fusion import gather_fusion
 from pipelines.stages.gather.provenance import gather_provenance
 from pipelines.stages.gather.rsa import gather_rsa
 from pipelines.stages.gather.transfer import gather_transfer
@@ -57,6 +58,7 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
         **parts,
         **compared,
         **moved,
+        **gather_fusion(inputs, study),
     )
     context.tell(2, 3, "pages")
     write_report(data, folder)
