@@ -9,7 +9,16 @@ import numpy.typing as npt
 
 from alignment._validation import fail
 
-__all__ = ["Array", "as_array", "as_vectors", "check_device", "check_finite", "check_same_length"]
+__all__ = [
+    "Array",
+    "as_array",
+    "as_vectors",
+    "check_device",
+    "check_finite",
+    "check_same_axes",
+    "check_same_length",
+    "check_same_scenes",
+]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -64,6 +73,39 @@ def check_same_length(first: Array, second: Array, names: tuple[str, str], owner
             second.shape[1],
             "Represent both on the same grid, or over the same scenes.",
         )
+
+
+def check_same_axes(first: Any, second: Any, names: tuple[str, str], owner: str) -> None:
+    """Refuse maps on different grids, which may hold as many values, and data over different scenes."""
+    grids = [tuple(getattr(values, "shape", ()))[1:] for values in (first, second)]
+    if len(grids[0]) == len(grids[1]) > 1 and grids[0] != grids[1]:
+        ours, theirs = ("×".join(map(str, grid)) for grid in grids)
+        hint = "Represent both on the same grid."
+        raise fail(names[1], owner, f"on the grid of '{names[0]}', {ours}", theirs, hint)
+    check_same_scenes(first, second, names, owner)
+
+
+def check_same_scenes(first: Any, second: Any, names: tuple[str, str], owner: str) -> None:
+    """Refuse data whose labels along ``scene`` differ, naming the scenes; data without labels pass."""
+    ours, theirs = _scenes(first), _scenes(second)
+    if ours is None or theirs is None or np.array_equal(ours, theirs):
+        return
+    only = [np.setdiff1d(ours, theirs).tolist(), np.setdiff1d(theirs, ours).tolist()]
+    said = [f"only '{name}' has {_listed(own)}" for name, own in zip(names, only, strict=True) if own]
+    got = "; ".join(said) or "the same scenes in another order, or some of them again"
+    hint = "Choose the scenes that both have, in one order: first.sel(scene=second['scene'])."
+    raise fail(names[1], owner, f"over the scenes of '{names[0]}', {len(ours)} of them", got, hint)
+
+
+def _scenes(values: Any) -> Array | None:
+    """Return the labels along ``scene`` where xarray data have them."""
+    found = "scene" in getattr(values, "dims", ()) and "scene" in getattr(values, "coords", ())
+    return np.asarray(values["scene"].values) if found else None
+
+
+def _listed(scenes: list[Any]) -> str:
+    shown = ", ".join(map(str, scenes[:8]))
+    return f"{shown} and {len(scenes) - 8} more" if len(scenes) > 8 else shown
 
 
 def check_device(device: Any, owner: str) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from alignment._validation import check_choice, check_integer, fail
 
-from ._arrays import Array, as_vectors
+from ._arrays import Array, as_vectors, check_same_axes
 from ._cells import CELL_METRICS, METRICS, CellScorer, LayerScores
 from ._lattice import overlap_to_iou
 from ._remarks import remarks
@@ -111,7 +111,8 @@ def score_groups(
     Raises
     ------
     InputError
-        Vectors of different length, units that are not finite, unknown metrics, indices that are no cells.
+        Vectors of different length, grids or labelled scenes, units that are not finite, unknown metrics,
+        indices that are no cells.
 
     Notes
     -----
@@ -185,6 +186,7 @@ def score_layers(
     scorer = CellScorer(vectors, chosen, seed=seed, max_pairs=max_pairs)
     scored = []
     for name, units in layers.items() if isinstance(layers, Mapping) else layers:
+        check_same_axes(neurons, units, ("neurons", "units"), f"{owner} (layer {name!r})" if name else owner)
         scored.append(scorer.score(name, units))
         if progress is not None:
             progress(name)

@@ -11,7 +11,7 @@ import numpy as np
 from alignment._validation import check_choice, check_integer
 
 from . import _kernels
-from ._arrays import Array, as_vectors, check_device, check_finite, check_same_length
+from ._arrays import Array, as_vectors, check_device, check_finite, check_same_axes, check_same_length
 
 if TYPE_CHECKING:
     from ._torch import TorchBlock
@@ -83,7 +83,7 @@ def rmse(
     Raises
     ------
     InputError
-        The vectors differ in length, or hold NaN or infinity.
+        The vectors differ in length, grid or (where xarray labels them) scenes, or hold NaN or infinity.
 
     Examples
     --------
@@ -172,6 +172,7 @@ def nearest_units(
 
 
 def _checked(neurons: Any, units: Any, owner: str) -> tuple[Array, Array]:
+    check_same_axes(neurons, units, ("neurons", "units"), owner)
     left, right = as_vectors(neurons, "neurons", owner), as_vectors(units, "units", owner)
     check_same_length(left, right, ("neurons", "units"), owner)
     check_finite(left, "neurons", owner)

@@ -9,7 +9,7 @@ import numpy as np
 
 from alignment._validation import check_choice, check_integer, fail
 
-from ._arrays import Array, as_array, as_vectors, check_finite
+from ._arrays import Array, as_array, as_vectors, check_finite, check_same_scenes
 
 __all__ = [
     "CkaTest",
@@ -232,6 +232,7 @@ def linear_cka(x: Any, y: Any, unbiased: bool = True) -> float:
     >>> round(linear_cka(x, 3 * x[:, ::-1]), 6)
     1.0
     """
+    check_same_scenes(x, y, ("x", "y"), "linear_cka")
     first, second = as_vectors(x, "x", "linear_cka"), as_vectors(y, "y", "linear_cka")
     if len(first) != len(second):
         raise fail("y", "linear_cka", f"responses to the {len(first)} scenes of 'x'", second.shape)

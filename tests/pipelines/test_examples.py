@@ -15,6 +15,7 @@ import yaml
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 STUDY = {
     "name": "small",
+    "title": "One small network beside few simulated cells",
     "observatory": {"source": "simulated", "sessions": 24, "cells": 3, "trials": 4},
     "representations": {"kinds": ["weighted"], "grid": [16, 16]},
     "models": [{"name": "small_cnn", "image_size": 32}],
