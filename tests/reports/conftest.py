@@ -138,6 +138,33 @@ def make_scores(rng: np.random.Generator, cells: pd.DataFrame) -> tuple[pd.DataF
     return pd.DataFrame(similarity), pd.DataFrame(paired), pd.concat(cell_scores, ignore_index=True)
 
 
+def make_ceilings(similarity: pd.DataFrame) -> pd.DataFrame:
+    """Return a ceiling for every group and metric of the scores; one group has none, and says why."""
+    places = ["representation", "group_by", "group", "metric", "n_cells"]
+    table = similarity[places].drop_duplicates(places[:4], ignore_index=True)
+    extra = table[table["metric"] == METRICS[0]].assign(metric="correlation")
+    table = pd.concat([table, extra], ignore_index=True)
+    level = np.where(table["metric"].str.startswith("rmse"), 0.06, 0.9)
+    gone = (table["group"] == "Fezf2").to_numpy()
+    table = table.assign(ceiling=np.where(gone, np.nan, level), halves=np.where(gone, np.nan, 0.8 * level))
+    table = table.assign(ci_low=table["ceiling"] - 0.01, ci_high=table["ceiling"] + 0.01, n_donors=3, note="")
+    return table.assign(reason=np.where(gone, "half of the trials leaves a representation without variation", ""))
+
+
+def make_claims(paired: pd.DataFrame) -> pd.DataFrame:
+    """Return the verdicts on the mean over layers and models of the paired differences."""
+    from alignment.similarity import published_claims
+
+    keys = ["representation", "group_by", "group", "metric"]
+    numbers = ["difference", "ci_low", "ci_high", "p", "q"]
+    rows = paired[paired["metric"].str.startswith("rmse")].groupby(keys, sort=False)[numbers].mean().reset_index()
+    rows = rows.assign(n_cells=20, n_donors=4, baseline_value=0.12, variant_value=0.12 + rows["difference"])
+    kinds = pd.DataFrame({"representation": ["weighted", "tuning"], "metric": "rmse_mean", "group_by": "neuron_class"})
+    classes = kinds.assign(difference=-0.01, ci_low=-0.02, ci_high=-0.002, p=0.01, q=0.02, a_value=0.11, b_value=0.12)
+    judged = published_claims(rows, classes, simulated=True)
+    return judged.assign(model="all models", layer_variant="neurn", reason="", note="")
+
+
 def make_transfer(rng: np.random.Generator, seeds: int = 3) -> pd.DataFrame:
     rows = []
     gain = {"digits": -0.01, "digits_m": 0.25, "digits_inverted": 0.3, "digits_low_contrast": 0.12}
@@ -256,6 +283,8 @@ def make_report(seed: int = 0) -> ReportData:
         "origin": "24 sessions of a documented model of Gabor energy units, written as Allen files (seed 0).",
         "similarity": similarity,
         "paired": paired,
+        "ceilings": make_ceilings(similarity),
+        "claims": make_claims(paired),
         "cell_scores": cell_scores,
         "cells": cells,
         "transfer": make_transfer(rng),

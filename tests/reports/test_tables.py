@@ -1,10 +1,11 @@
-"""The CSV files beside the page."""
+"""The tables beside the page, as CSV and as Parquet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -40,7 +41,30 @@ def test_tables_of_neurons_say_whether_they_are_simulated(
     read = pd.read_csv(tmp_path / f"{name}.csv")
     if name in FROM_NEURONS and name != "marginals":
         assert (read["simulated"] == simulated).all()
-    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(kept)
+    assert sorted(path.stem for path in tmp_path.glob("*.csv")) == sorted(kept)
+    binary = pd.read_parquet(tmp_path / f"{name}.parquet")
+    assert list(binary.columns) == list(read.columns) and len(binary) == len(read)
+
+
+def test_parquet_holds_what_the_csv_holds(folder: Path) -> None:
+    names = sorted(path.stem for path in folder.glob("*.csv"))
+    assert names == sorted(path.stem for path in folder.glob("*.parquet")) and "similarity" in names
+    for name in names:
+        text, binary = pd.read_csv(folder / f"{name}.csv"), pd.read_parquet(folder / f"{name}.parquet")
+        assert list(text.columns) == list(binary.columns)
+        for column in text.columns:
+            if pd.api.types.is_numeric_dtype(text[column]) and pd.api.types.is_numeric_dtype(binary[column]):
+                np.testing.assert_allclose(text[column], binary[column].astype(float), rtol=1e-6, err_msg=column)
+            else:
+                ours, theirs = (part[column].map(str).replace({"nan": "", "None": ""}) for part in (text, binary))
+                assert ours.tolist() == theirs.tolist() or text[column].isna().all(), (name, column)
+
+
+def test_words_beside_numbers_become_words(build_report: Callable[..., ReportData], tmp_path: Path) -> None:
+    mixed = build_report().table("sessions").head(3).assign(kept=[1, "none", np.nan])
+    gone = dict.fromkeys(set(TABLES) - {"sessions"})
+    export_tables(build_report(**gone, sessions=mixed, architectures=None), tmp_path)
+    assert pd.read_parquet(tmp_path / "sessions.parquet")["kept"].tolist()[:2] == ["1", "none"]
 
 
 def test_the_simulated_quantiles_are_not_overwritten(folder: Path, report_data: ReportData) -> None:
