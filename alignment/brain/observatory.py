@@ -245,6 +245,11 @@ class Observatory:
         return expected if expected.is_file() else self._files.get(int(experiment_id))
 
     @property
+    def has_catalogue(self) -> bool:
+        """Whether the list of all containers is at hand, and not only files that speak for themselves."""
+        return (self.folder / layout.CONTAINERS).is_file()
+
+    @property
     def metrics_path(self) -> Path | None:
         """The file of the API's metrics of cells, or None where it is not at hand."""
         path = self.folder / layout.CELLS

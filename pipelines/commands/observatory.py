@@ -84,10 +84,10 @@ def fetch(
             "Name experiments, or filter."
         )
     target = choice.place
-    if not refresh:
-        _refuse_early(Observatory(target), choice, asked)
-    _fetch_catalogue(choice, cells=cells, refresh=refresh)
-    ids = _chosen(Observatory(target), choice, asked)
+    ids = None if refresh else _chosen_at_hand(Observatory(target), choice, asked)
+    if ids is None or not dry_run:
+        _fetch_catalogue(choice, cells=cells, refresh=refresh)
+        ids = _chosen(Observatory(target), choice, asked)
     console = Console(highlight=False, soft_wrap=True)
     plan = preflight(target, ids)
     console.print(plan.text, markup=False)
@@ -153,12 +153,12 @@ def _fetch_catalogue(choice: Choice, *, cells: bool = False, refresh: bool = Fal
         fetch_manifests(choice.place, choice.uri, cells=cells, refresh=refresh, progress=tell)
 
 
-def _refuse_early(source: Observatory, choice: Choice, asked: list[int]) -> None:
-    """Refuse what the catalogue at hand does not know before the server is asked for anything."""
+def _chosen_at_hand(source: Observatory, choice: Choice, asked: list[int]) -> list[int] | None:
+    """Choose from the catalogue at hand, and so refuse what it does not know before the server is asked."""
     try:
-        _chosen(source, choice, asked)
+        return _chosen(source, choice, asked) if source.has_catalogue else None
     except DataError:
-        return  # no catalogue yet, or a damaged one, which is fetched anew
+        return None  # a damaged one, which is fetched anew
 
 
 def _progress() -> Progress:

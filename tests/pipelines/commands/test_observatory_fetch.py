@@ -218,6 +218,21 @@ def test_a_catalogue_at_hand_refuses_before_the_server_is_asked(
     assert server.count("query") == 0
 
 
+def test_a_dry_run_with_a_catalogue_needs_no_server(nalign: Nalign, made: Path, tmp_path: Path) -> None:
+    shutil.copy(made / layout.CONTAINERS, tmp_path)
+    result = nalign("observatory", "fetch", "--folder", tmp_path, "--uri", "http://127.0.0.1:9", "--dry-run")
+    assert result.code == 0
+    assert "To fetch: 3 files" in result.out
+
+
+def test_files_without_a_catalogue_refuse_nothing(fetch: Nalign, ids: list[int], made: Path, tmp_path: Path) -> None:
+    place = layout.nwb_path(tmp_path / "there", ids[0])
+    place.parent.mkdir(parents=True)
+    shutil.copy(layout.nwb_path(made, ids[0]), place)
+    assert fetch("--experiment", ids[1]).code == 0
+    assert held(tmp_path / "there") == ids[:2]
+
+
 def test_a_damaged_catalogue_is_fetched_anew(fetch: Nalign, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / layout.CONTAINERS).write_text('"The query could not be executed"')
