@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
 from .data import ReportData
-from .style import variant_label
-from .views import (
-    GROUP_NAMES,
-    group_scores,
-    model_scores,
-    ordered_variants,
-    paired_groups,
-    primary_representation,
-    transfer_differences,
-    transfer_summary,
-)
+from .findings_transfer import transfer_findings
+from .views import GROUP_NAMES, group_scores, model_scores, paired_groups, primary_representation
+from .words import interval, signed, verdict
 
 __all__ = ["interval", "key_findings", "signed", "verdict"]
 
@@ -31,7 +21,7 @@ def key_findings(data: ReportData) -> list[tuple[str, str]]:
     Parameters
     ----------
     data : ReportData
-        Uses ``similarity``, ``paired``, ``transfer`` and ``notes``; each part only where it is there.
+        Uses ``similarity``, ``paired``, the tables of ``transfer`` and ``notes``; each part only where it is there.
 
     Returns
     -------
@@ -47,28 +37,8 @@ def key_findings(data: ReportData) -> list[tuple[str, str]]:
                 "caution",
             )
         )
-    sentences = [*_alignment(data), *_classes(data), *_overlap(data), *_transfer(data), *data.notes]
+    sentences = [*_alignment(data), *_classes(data), *_overlap(data), *transfer_findings(data), *data.notes]
     return found + [(sentence, "") for sentence in sentences]
-
-
-def signed(value: float, digits: int = 4) -> str:
-    """Write a number with its sign, a true minus included."""
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def interval(low: float, high: float, write: Callable[[float], str] = signed) -> str | None:
-    """Write an interval in brackets, or ``None`` where there is none."""
-    known = np.isfinite(low) and np.isfinite(high)
-    return f"[{write(low)}, {write(high)}]" if known else None
-
-
-def verdict(low: float, high: float) -> str:
-    """Say what a 95 % interval of a difference allows: ``"lower"``, ``"higher"`` or ``"undecided"``."""
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return "no interval"
-    if high < 0:
-        return "lower"
-    return "higher" if low > 0 else "undecided"
 
 
 def _where(data: ReportData) -> str:
@@ -161,66 +131,3 @@ def _overlap(data: ReportData) -> list[str]:
                 "(positive is more alike)."
             ]
     return []
-
-
-def _transfer(data: ReportData) -> list[str]:
-    runs = transfer_differences(data)
-    if runs.empty:
-        return []
-    sentences = []
-    away = runs[runs["source"] != runs["target"]]
-    if len(away):
-        models, targets = away["model"].nunique(), away[["source", "target"]].drop_duplicates().shape[0]
-        sentences.append(
-            "On domains never trained on (real images), accuracy goes from "
-            f"{100 * away['baseline'].mean():.1f} % without to {100 * away['variant'].mean():.1f} % with "
-            f"NeuRN: {signed(100 * away['difference'].mean(), 1)} points{_over_seeds(away)}, mean over "
-            f"{models} model{'s' * (models != 1)} and {targets} source–target pair{'s' * (targets != 1)}; "
-            f"{int((away['difference'] > 0).sum())} of {len(away)} paired runs are higher, from "
-            f"{signed(100 * away['difference'].min(), 1)} to {signed(100 * away['difference'].max(), 1)} "
-            "points."
-        )
-        worst = away.groupby(["source", "target"], sort=False)["difference"].mean()
-        if worst.min() < 0:
-            source, target = worst.idxmin()
-            sentences.append(
-                f"NeuRN lowers accuracy on average for {source} → {target}: {signed(100 * worst.min(), 1)} "
-                "points, mean over models and seeds."
-            )
-    home = runs[runs["source"] == runs["target"]]
-    if len(home):
-        sentences.append(
-            "Within the source domain NeuRN changes accuracy by "
-            f"{signed(100 * home['difference'].mean(), 1)} points{_over_seeds(home)} (from "
-            f"{100 * home['baseline'].mean():.1f} %)."
-        )
-    return sentences + _variants(data)
-
-
-def _over_seeds(runs: pd.DataFrame) -> str:
-    """Return a 95 % t interval over the seeds' mean differences: seeds are what was repeated."""
-    means = 100 * runs.groupby("seed")["difference"].mean()
-    if len(means) < 2:
-        return " (one seed, so no interval)"
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
-    return f"{_interval(means.mean() - half, means.mean() + half, 1)} (95 % over {len(means)} seeds)"
-
-
-def _variants(data: ReportData) -> list[str]:
-    summary = transfer_summary(data)
-    away = summary[summary["source"] != summary["target"]]
-    names = ordered_variants(away)
-    if len(names) < 3:
-        return []
-    # Only what every layer was tried on, so that no layer is ahead because it met easier targets.
-    wide = away.pivot_table(index=["model", "source", "target"], columns="layer_variant", values="mean").dropna()
-    if wide.empty:
-        return []
-    means = (100 * wide.mean()).sort_values(ascending=False)
-    ranked = ", ".join(f"{variant_label(str(name))} {value:.1f} %" for name, value in means.items())
-    return [
-        f"All layers on unseen domains, mean over the {len(wide)} combinations of model, source and target "
-        f"that have them all: {ranked}."
-    ]

@@ -6,22 +6,25 @@ from typing import Final
 
 import pandas as pd
 
+from alignment.transfer import published_transfers
+
 from .data import ReportData
 from .views import group_scores, transfer_summary
 
 __all__ = ["ALIGNMENT", "CITATIONS", "TRANSFER", "alignment_beside_published", "transfer_beside_published"]
 
-TRANSFER: Final = pd.DataFrame(
-    [
-        ("MNIST", "MNIST-M", "VGG19", 39.7, 62.6, "arXiv 2505.06886"),
-        ("MNIST", "SVHN", "VGG19", 13.7, 24.5, "arXiv 2505.06886"),
-        ("MNIST", "MNIST-M", "VGG19", 40.0, 59.6, "arXiv 2505.06881, table 1"),
-        ("MNIST", "MNIST", "VGG19", 70.9, 74.2, "arXiv 2505.06881, table 1"),
-        ("MNIST-M", "SVHN", "SPOS ShuffleNet", 18.3, 50.4, "arXiv 2505.06881"),
-    ],
-    columns=["source", "target", "model", "baseline", "neurn", "reference"],
-)
-"""Published accuracies in percent. The baseline of the third row is given as "about 40"."""
+_NAMES = {"mnist": "MNIST", "mnist_m": "MNIST-M", "svhn": "SVHN", "usps": "USPS"}
+_MODELS = {"vgg19": "VGG19", "spos_shufflenet": "SPOS ShuffleNet"}
+
+
+def _transfer() -> pd.DataFrame:
+    table = published_transfers().replace({"source": _NAMES, "target": _NAMES, "model": _MODELS})
+    percent = {name: (100 * table[name]).round(1) for name in ("baseline", "neurn")}
+    return table.assign(**percent)[["source", "target", "model", "baseline", "neurn", "reference"]]
+
+
+TRANSFER: Final = _transfer()
+"""Published accuracies in percent, from :func:`alignment.transfer.published_transfers`."""
 
 ALIGNMENT: Final = pd.DataFrame(
     [
@@ -82,8 +85,6 @@ CITATIONS: Final = (
 )
 """What a report cites: reference, short name of the address, address, and what it stands for here."""
 
-_NAMES = {"mnist": "MNIST", "mnist_m": "MNIST-M", "svhn": "SVHN", "usps": "USPS"}
-
 
 def transfer_beside_published(data: ReportData) -> pd.DataFrame:
     """Return the published accuracies with this study's of the same source and target beside them.
@@ -96,10 +97,11 @@ def transfer_beside_published(data: ReportData) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The published columns (percent), and ours, ours_baseline, ours_neurn (mean over seeds, percent), one
-        row a model of this study; rows without a counterpart keep NaN.
+        The published columns (percent), and ours, ours_baseline, ours_neurn (plainly trained; mean over seeds,
+        percent), one row a model of this study; rows without a counterpart keep NaN.
     """
     summary = transfer_summary(data)
+    summary = summary[summary["method"] == "plain"]
     if len(summary):
         summary = summary.assign(
             source=summary["source"].replace(_NAMES),

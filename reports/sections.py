@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .blocks import Findings, Prose, Section, figure_block
 from .data import ReportData
-from .figures_transfer import alignment_and_transfer, gain_against_gain
+from .figures_link import alignment_and_transfer
 from .findings import key_findings
 from .sections_alignment import alignment_sections
 from .sections_architectures import architecture_section
@@ -16,7 +16,9 @@ from .sections_data import (
     provenance_section,
     quality_section,
 )
-from .sections_transfer import published_section, transfer_section
+from .sections_fusion import fusion_sections
+from .sections_rsa import rsa_sections
+from .sections_transfer import link_blocks, published_section, transfer_sections
 
 __all__ = ["build_sections"]
 
@@ -37,23 +39,20 @@ def build_sections(data: ReportData) -> list[Section]:
     found = key_findings(data)
     first = Findings(found) if found else Prose("There is nothing to compare in this study yet.", absent=True)
     glance = figure_block(alignment_and_transfer(data), "Nothing in this study was scored both without and with NeuRN.")
-    link = gain_against_gain(data)
     sections = [
         Section("findings", "Key findings", (first,)),
-        Section(
-            "glance",
-            "Alignment beside domain transfer",
-            (glance,) if link is None else (glance, figure_block(link, "")),
-        ),
+        Section("glance", "Alignment beside domain transfer", (glance, *link_blocks(data))),
     ]
     if data.has_neurons:
         sections += alignment_sections(data)
         if data.has("similarity"):
             sections += [claims_section(data), controls_section(data)]
-    else:
+    elif not data.has_brain:
         absent = Prose("Neurons were not part of this study, so there is no alignment to show.", absent=True)
         sections.append(Section("groups", "Alignment with neurons", (absent,)))
-    sections += [transfer_section(data), published_section(data)]
+    sections += rsa_sections(data)
+    sections += [*transfer_sections(data), published_section(data)]
+    sections += fusion_sections(data)
     if data.has_neurons:
         sections += [cells_section(data), quality_section(data)]
     sections.append(architecture_section(data))

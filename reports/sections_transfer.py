@@ -9,60 +9,253 @@ import pandas as pd
 
 from .blocks import Block, Cell, Column, Prose, Section, TableBlock, figure_block, heat_cell, table_block
 from .data import ReportData
+from .figures_conditions import condition_differences_figure, condition_ranks
+from .figures_errors import class_recall, confusion_matrices, reliability_diagram
 from .figures_examples import domain_images
+from .figures_features import feature_distances_figure
+from .figures_link import FEWEST_GAINS, gain_against_gain
 from .figures_transfer import transfer_accuracy
+from .findings_transfer import say_features
 from .published import alignment_beside_published, transfer_beside_published
-from .style import variant_label
-from .views import ordered_variants, transfer_summary
+from .views import transfer_summary
+from .views_transfer import GAIN_METRICS, condition_labels, gains, ordered_conditions, with_condition
+from .words import signed
 
-__all__ = ["published_section", "transfer_section", "transfer_table"]
+__all__ = ["link_blocks", "published_section", "transfer_sections", "transfer_table"]
+
+_WIDE = 5
+"""Conditions that fit beside each other as columns of a page."""
 
 
-def transfer_section(data: ReportData) -> Section:
-    """Build the section on accuracies: every run, and the means as a heat table."""
+def transfer_sections(data: ReportData) -> list[Section]:
+    """Build the sections on domain transfer: accuracy, what goes wrong, and the insides of the networks."""
     if not data.has("transfer"):
         absent = Prose("Domain transfer was not part of this study.", absent=True)
-        return Section("transfer", "Domain transfer", (absent,))
-    blocks: list[Block] = [figure_block(drawing, "") for drawing in transfer_accuracy(data)]
+        return [Section("transfer", "Domain transfer", (absent,))]
+    sections = [Section("transfer", "Domain transfer", tuple(_accuracy(data)))]
+    errors = _errors(data)
+    if errors:
+        sections.append(Section("errors", "Classes, confusions and calibration", tuple(errors)))
+    inside = _inside(data)
+    if inside:
+        sections.append(Section("inside", "The domains, and the networks inside", tuple(inside)))
+    return sections
+
+
+def _accuracy(data: ReportData) -> list[Block]:
+    blocks: list[Block] = [Prose(data.protocol)] if data.protocol else []
+    sees = _sees_target(data)
+    if sees:
+        blocks.append(Prose(sees))
+    blocks += [figure_block(drawing, "") for drawing in transfer_accuracy(data)]
     blocks.append(transfer_table(data))
-    if data.has("domains"):
-        blocks.append(figure_block(domain_images(data), ""))
-    return Section("transfer", "Domain transfer", tuple(blocks))
+    differences = condition_differences_figure(data)
+    blocks += [figure_block(drawing, "") for drawing in differences]
+    if data.has("transfer_paired"):
+        blocks += _paired(data)
+    elif not differences:
+        blocks.append(Prose("Nothing was trained beside the baseline, so there is no difference to test.", absent=True))
+    ranks = condition_ranks(data)
+    if ranks is not None:
+        blocks += [figure_block(ranks, ""), _ranks(data)]
+    return blocks
+
+
+def _sees_target(data: ReportData) -> str:
+    labels = [label for label in condition_labels(data).values() if label.endswith("(sees target)")]
+    if not labels:
+        return ""
+    names = ", ".join(label.removesuffix(" (sees target)") for label in labels)
+    return (
+        f"Marked “sees target”: {names}. These networks were trained with unlabelled training images of the target, so "
+        "they answer an easier question than generalising from one source."
+    )
 
 
 def transfer_table(data: ReportData) -> TableBlock:
-    """Lay out mean ± standard deviation over seeds, a column a layer variant."""
-    summary = transfer_summary(data)
-    variants = ordered_variants(summary)
+    """Lay out mean ± standard deviation over seeds: a column a condition, or where these are many a column a model."""
+    summary = with_condition(transfer_summary(data))
+    conditions = ordered_conditions(summary)
+    seeds = "" if summary["sd"].notna().any() else " Each is one seed, so no spread is known."
+    caption = (
+        "Accuracy (%) on the target's test split, mean ± standard deviation over seeds (none with one "
+        f"seed); the colour is the mean, white 0 to teal 100. Rows where source and target agree measure the "
+        f"cost within the domain.{seeds} Every run with its 95 % Wilson interval over test images is in the CSV."
+    )
+    if len(conditions) <= _WIDE:
+        return _beside(summary, conditions, condition_labels(data), caption)
+    return _below(summary, conditions, condition_labels(data), caption, "transfer")
+
+
+def _beside(summary: pd.DataFrame, conditions: list[str], labels: dict[str, str], caption: str) -> TableBlock:
     columns = [Column("source", "source"), Column("target", "target"), Column("model", "model")]
-    columns += [Column(name, f"{variant_label(name)}, %", 1) for name in variants]
-    both = {"baseline", "neurn"} <= set(variants)
+    columns += [Column(name, f"{labels[name]}, %", 1) for name in conditions]
+    both = {"baseline", "neurn"} <= set(conditions)
     if both:
         columns.append(Column("gain", "NeuRN − baseline, points", 1, signed=True))
     rows = []
     for key, part in summary.groupby(["source", "target", "model"], sort=False):
-        found = part.set_index("layer_variant")
+        found = part.set_index("condition")
         cells = [Cell(str(name), str(name).lower()) for name in key]
-        cells += [_accuracy_cell(found, name) for name in variants]
+        cells += [_spread_cell(found, name) for name in conditions]
         if both:
             gain = 100 * (found["mean"].get("neurn", np.nan) - found["mean"].get("baseline", np.nan))
             known = bool(np.isfinite(gain))
-            cells.append(Cell(f"{gain:+.1f}".replace("-", "−") if known else "–", repr(gain) if known else "", True))
+            cells.append(Cell(signed(gain, 1) if known else "–", repr(gain) if known else "", True))
         rows.append(tuple(cells))
-    caption = (
-        "Accuracy (%) on the target's test split, mean ± standard deviation over seeds (none with one "
-        "seed); the colour is the mean, white 0 to teal 100. Rows where source and target agree measure the "
-        "cost within the domain."
-    )
     return TableBlock(tuple(columns), tuple(rows), caption, "transfer")
 
 
-def _accuracy_cell(found: pd.DataFrame, variant: str) -> Cell:
-    if variant not in found.index:
+def _below(
+    summary: pd.DataFrame, conditions: list[str], labels: dict[str, str], caption: str, csv: str, reverse: bool = False
+) -> TableBlock:
+    """Lay out a row a transfer and condition, a column a model."""
+    models = [str(model) for model in pd.unique(summary["model"])]
+    columns = [Column("source", "source"), Column("target", "target"), Column("condition", "layer or method")]
+    columns += [Column(model, f"{model}, %", 1) for model in models]
+    rows = []
+    for key, part in summary.groupby(["source", "target"], sort=False):
+        for name in conditions:
+            found = part[part["condition"] == name].set_index("model")
+            if len(found):
+                cells = [Cell(str(text), str(text).lower()) for text in (*key, labels[name])]
+                cells += [_spread_cell(found, model, reverse) for model in models]
+                rows.append(tuple(cells))
+    return TableBlock(tuple(columns), tuple(rows), caption, csv)
+
+
+def _spread_cell(found: pd.DataFrame, name: str, reverse: bool = False) -> Cell:
+    """Write ``mean`` ± ``sd`` of a row in percent, coloured by the mean unless it is one where less is better."""
+    if name not in found.index:
         return Cell("–", "", True)
-    mean, spread = 100 * float(found.loc[variant, "mean"]), 100 * float(found.loc[variant, "sd"])
+    mean, spread = 100 * float(found.loc[name, "mean"]), 100 * float(found.loc[name, "sd"])
     text = f"{mean:.1f} ± {spread:.1f}" if np.isfinite(spread) else f"{mean:.1f}"
-    return heat_cell(Cell(text, repr(mean), True), mean / 100)
+    cell = Cell(text, repr(mean), True)
+    return cell if reverse else heat_cell(cell, mean / 100)
+
+
+def _paired(data: ReportData) -> list[Block]:
+    paired = data.table("transfer_paired")
+    chosen = paired[(paired["reference"] == "baseline") & (paired["layer_variant"] == "neurn")]
+    chosen = chosen[chosen["method"] == "plain"]
+    if chosen.empty:
+        return []
+    percent = {name: 100 * chosen[name].astype(float) for name in ("difference", "ci_low", "ci_high")}
+    table = chosen.assign(**percent)
+    tests = int((paired["reference"] == "baseline").sum())
+    one = "" if table["ci_low"].notna().any() else " With one seed there is no interval, no p and no q."
+    columns = [Column("source", "source"), Column("target", "target"), Column("model", "model")]
+    columns += [Column("difference", "NeuRN − baseline, points", 1, signed=True)]
+    columns += [Column("ci_low", "95 % from", 1, signed=True), Column("ci_high", "to", 1, signed=True)]
+    columns += [Column("p", "p", 4), Column("q", "q", 4), Column("seeds", "seeds")]
+    caption = (
+        "NeuRN minus baseline, paired by seed: mean difference (percentage points), 95 % interval and p of Student's t "
+        f"over seeds, q by Benjamini–Hochberg over the {tests} tests against the baseline. The interval tells how "
+        f"trainings vary on the same images.{one} All layers and methods, also against NeuRN, are in the CSV."
+    )
+    return [table_block(table, columns, caption, csv="transfer_paired")]
+
+
+def _ranks(data: ReportData) -> TableBlock:
+    labels = condition_labels(data)
+    ranks = with_condition(data.table("transfer_ranks"))
+    table = ranks.assign(label=[labels[name] for name in ranks["condition"]])
+    columns = [Column("model", "model"), Column("label", "layer or method"), Column("mean_rank", "mean rank", 2)]
+    columns += [Column("mean_accuracy", "mean accuracy, %", 1, scale=100), Column("transfers", "transfers")]
+    caption = (
+        "Every model's layers and methods, best first: mean rank (1 is best) and mean accuracy over the transfers to "
+        "another domain that all of them have. A rank says nothing of how far apart two of them are."
+    )
+    return table_block(table, columns, caption, csv="transfer_ranks", heat=("mean_accuracy",))
+
+
+def _errors(data: ReportData) -> list[Block]:
+    blocks: list[Block] = []
+    recall = class_recall(data)
+    if recall is not None:
+        blocks.append(figure_block(recall, ""))
+    blocks += [figure_block(drawing, "") for drawing in confusion_matrices(data)]
+    reliability = reliability_diagram(data)
+    if reliability is not None:
+        blocks.append(figure_block(reliability, ""))
+    seeds = with_condition(data.table("transfer_seeds"))
+    if seeds["ece"].notna().any():
+        summary = seeds.assign(mean=seeds["ece"], sd=seeds["ece_sd"])
+        caption = (
+            "Expected calibration error (%) on the target's test split, 15 bins of confidence, mean ± standard "
+            "deviation over seeds (none with one seed); 0 is calibrated, and a network that is sure and wrong "
+            "comes near 100."
+        )
+        table = _below(
+            summary, ordered_conditions(summary), condition_labels(data), caption, "transfer_seeds", reverse=True
+        )
+        blocks.append(table)
+    return blocks
+
+
+def _inside(data: ReportData) -> list[Block]:
+    blocks: list[Block] = []
+    if data.has("domains"):
+        blocks.append(figure_block(domain_images(data), ""))
+    drawing = feature_distances_figure(data)
+    if drawing is not None:
+        blocks.append(figure_block(drawing, ""))
+        blocks += [Prose(sentence) for sentence in say_features(data)]
+        blocks.append(_statistics(data))
+    return blocks
+
+
+def _statistics(data: ReportData) -> TableBlock:
+    """Lay out what source and target do to the networks, mean over models: at the input, and over all layers."""
+    features = data.table("transfer_features")
+    features = with_condition(features)
+    features = features[features["condition"].isin(["baseline", "neurn"])]
+    labels = condition_labels(data)
+    names = [f"{name}_{side}" for name in ("active", "sparsity") for side in ("source", "target")]
+    numbers = features.assign(**{name: pd.to_numeric(features[name], errors="coerce") for name in names})
+    last = numbers.groupby(["model", "condition", "source", "target"])["layer_index"].transform("max")
+    where = np.where(
+        numbers["layer_index"] == 0, "input", np.where(numbers["layer_index"] == last, "classifier", "layers between")
+    )
+    numbers = numbers.assign(where=where, label=[labels[name] for name in numbers["condition"]])
+    keys = ["source", "target", "where", "label"]
+    table = numbers.groupby(keys, sort=False)[["distance", *names]].mean().reset_index()
+    columns = [
+        Column("source", "source"),
+        Column("target", "target"),
+        Column("where", "where"),
+        Column("label", "layer"),
+    ]
+    columns.append(Column("distance", "distance", 2))
+    for name, said in (("active", "share > 0"), ("sparsity", "sparsity")):
+        columns += [Column(f"{name}_source", f"{said}, source", 2), Column(f"{name}_target", f"{said}, target", 2)]
+    caption = (
+        "Distance of the domains, and statistics of the layers' outputs on each, mean over "
+        f"n = {features['model'].nunique()} models (first seed): share of values above 0, and "
+        "Treves–Rolls sparsity over images (0: a channel responds to all images alike, 1: to a single one). At the "
+        "input these are the pixels that the first layer receives. Every layer, with mean and "
+        "standard deviation, is in the CSV."
+    )
+    return table_block(table, columns, caption, csv="transfer_features")
+
+
+def link_blocks(data: ReportData) -> list[Block]:
+    """Build what links the two sides: gain in transfer against gain in alignment, by model."""
+    if not (data.has("similarity") and data.has("transfer")):
+        return []
+    table = gains(data)
+    drawing = gain_against_gain(data)
+    if drawing is None:
+        text = (
+            f"Whether networks that gain in alignment also gain in transfer needs at least {FEWEST_GAINS} networks "
+            f"that were scored and trained without and with NeuRN; this study has {len(table)}."
+        )
+        return [Prose(text, absent=True)]
+    columns = [Column("model", "model")]
+    columns += [Column(metric, label, 4, signed=True) for metric, label in GAIN_METRICS]
+    columns.append(Column("transfer", "gain in accuracy, points", 1, signed=True))
+    caption = f"The gains of the figure, n = {len(table)} models: NeuRN minus baseline, signed so that + is better."
+    return [figure_block(drawing, ""), table_block(table.reset_index(names="model"), columns, caption)]
 
 
 def published_section(data: ReportData) -> Section:
@@ -75,7 +268,10 @@ def published_section(data: ReportData) -> Section:
     ]
     if data.has("transfer"):
         table = transfer_beside_published(data)
-        caption = "Published accuracies (%) and this study's mean over seeds where source and target are the same."
+        caption = (
+            "Published accuracies (%), of other weights and another protocol, and this study's mean over seeds where "
+            "source and target are the same. Whoever compares them compares protocols too."
+        )
         blocks.append(table_block(table, _TRANSFER_COLUMNS, caption))
         if table["ours"].isna().all():
             blocks.append(Prose("None of the published source–target pairs is part of this study.", absent=True))

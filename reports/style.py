@@ -24,6 +24,7 @@ __all__ = [
     "AREA_COLOURS",
     "CLASS_COLOURS",
     "INK",
+    "METHOD_COLOURS",
     "MUTED",
     "PAGE_WIDTH",
     "VARIANT_COLOURS",
@@ -70,6 +71,14 @@ VARIANT_COLOURS = {
     "sobel": "#a6611a",
     "neurn_raw": "#1d2733",
 }
+METHOD_COLOURS = {
+    "randconv": "#4477aa",
+    "augmix": "#882255",
+    "randaugment": "#6d8b00",
+    "mixstyle": "#bb5566",
+    "adversarial": "#88661a",
+}
+"""Ways of training that are compared with a layer in front."""
 _VARIANT_LABELS = {
     "baseline": "baseline",
     "neurn": "NeuRN",
@@ -79,8 +88,13 @@ _VARIANT_LABELS = {
     "standardise": "standardised",
     "sobel": "Sobel",
     "neurn_raw": "NeuRN without c",
+    "randconv": "RandConv",
+    "augmix": "AugMix",
+    "randaugment": "RandAugment",
+    "mixstyle": "MixStyle",
+    "adversarial": "domain-adversarial",
 }
-_SPARE_COLOURS = ("#88661a", "#4477aa", "#882255", "#228833", "#997700", "#bb5566")
+_SPARE_COLOURS = ("#aa3377", "#2a7f9e", "#7a4fbf", "#228833", "#c2571a", "#66757f")
 VARIANT_MARKERS = {
     "baseline": "o",
     "neurn": "D",
@@ -88,6 +102,11 @@ VARIANT_MARKERS = {
     "lcn": "^",
     "lcn_divisive": "v",
     "standardise": "P",
+    "randconv": "p",
+    "augmix": "h",
+    "randaugment": "<",
+    "mixstyle": ">",
+    "adversarial": "*",
 }
 
 _RC = {

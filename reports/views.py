@@ -153,7 +153,7 @@ def group_scores(data: ReportData, group_by: str, metric: str, variant: str = "n
 
 
 def paired_groups(data: ReportData, group_by: str, metric: str) -> pd.DataFrame:
-    """Average NeuRN − baseline over layers and models for every group.
+    """Average NeuRN − baseline over layers and models for every group of cells.
 
     Returns
     -------
@@ -199,10 +199,11 @@ def transfer_summary(data: ReportData) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns model, layer_variant, source, target, mean, sd (NaN with one seed), seeds, n (test images).
+        Columns model, layer_variant, method, source, target, mean, sd (NaN with one seed), seeds, n (test
+        images).
     """
     transfer = data.table("transfer")
-    keys = ["model", "layer_variant", "source", "target"]
+    keys = ["model", "layer_variant", "method", "source", "target"]
     if transfer.empty:
         return _no_rows(keys, ["mean", "sd", "seeds", "n"])
     numbers = transfer.assign(
@@ -214,7 +215,7 @@ def transfer_summary(data: ReportData) -> pd.DataFrame:
 
 
 def transfer_differences(data: ReportData, variant: str = "neurn") -> pd.DataFrame:
-    """Return variant − baseline of every training run that has both (same model, seed, source and target).
+    """Return variant − baseline of every plain training that has both (same model, seed, source and target).
 
     Returns
     -------
@@ -224,6 +225,7 @@ def transfer_differences(data: ReportData, variant: str = "neurn") -> pd.DataFra
     transfer = data.table("transfer")
     keys = ["model", "seed", "source", "target"]
     empty = pd.DataFrame(columns=[*keys, "baseline", "variant", "difference"])
+    transfer = transfer[transfer["method"] == "plain"]
     if transfer.empty:
         return empty
     numbers = transfer.assign(accuracy=pd.to_numeric(transfer["accuracy"]))

@@ -32,6 +32,7 @@ GENOTYPES = {
 INHIBITORY = ("Pvalb", "Sst", "Vip")
 MODELS = {"resnet18": 6, "vgg11": 8, "vit_small": 5}
 METRICS = ("rmse_mean", "rmse_nearest", "kde_iou_population", "kde_iou_unit")
+SIDES = ("source", "target")
 DIGITS = ("digits", "digits_m", "digits_inverted", "digits_low_contrast")
 
 
@@ -166,19 +167,20 @@ def make_claims(paired: pd.DataFrame) -> pd.DataFrame:
 
 
 def make_transfer(rng: np.random.Generator, seeds: int = 3) -> pd.DataFrame:
-    rows = []
+    rows: list[dict[str, Any]] = []
     gain = {"digits": -0.01, "digits_m": 0.25, "digits_inverted": 0.3, "digits_low_contrast": 0.12}
+    shares = {("baseline", "plain"): 0.0, ("neurn", "plain"): 1.0, ("lcn", "plain"): 0.6, ("baseline", "randconv"): 0.8}
     for model in MODELS:
-        for variant in ("baseline", "neurn", "lcn"):
+        for (variant, method), share in shares.items():
             for target in DIGITS:
                 for seed in range(seeds):
                     base = 0.96 if target == "digits" else 0.35
-                    share = {"baseline": 0.0, "neurn": 1.0, "lcn": 0.6}[variant]
                     accuracy = float(np.clip(base + share * gain[target] + rng.normal(0, 0.02), 0, 1))
                     rows.append(
                         {
                             "model": model,
                             "layer_variant": variant,
+                            "method": method,
                             "source": "digits",
                             "target": target,
                             "seed": seed,
@@ -189,9 +191,59 @@ def make_transfer(rng: np.random.Generator, seeds: int = 3) -> pd.DataFrame:
                             "ci_low": max(0.0, accuracy - 0.03),
                             "ci_high": min(1.0, accuracy + 0.03),
                             "classes": 10,
+                            "ece": 0.2 * (1 - accuracy),
                         }
                     )
     return pd.DataFrame(rows)
+
+
+def make_transfer_tables(transfer: pd.DataFrame, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
+    """Return what follows from a transfer table, and confusions, bins and features that fit its accuracies."""
+    from alignment.transfer import condition_differences, rank_variants, summarise_seeds
+
+    if "method" not in transfer:
+        transfer = transfer.assign(method="plain")
+    place = ["model", "layer_variant", "method", "source", "target"]
+    seeds = summarise_seeds(transfer)
+    errors = transfer.groupby(place, sort=False)["ece"].agg(ece="mean", ece_sd="std").reset_index()
+    found = {"transfer_seeds": seeds.merge(errors, on=place).assign(n=540), "transfer_ranks": rank_variants(transfer)}
+    for name, over_models in (("transfer_paired", False), ("transfer_overall", True)):
+        parts = [
+            condition_differences(transfer, reference, over_models=over_models).assign(reference=reference)
+            for reference in ("baseline", "neurn")
+        ]
+        found[name] = pd.concat(parts, ignore_index=True)
+    recall, confusion, bins, features = [], [], [], []
+    for row in seeds.to_dict("records"):
+        keys = {name: row[name] for name in place}
+        for number in range(10):
+            hit = int(np.clip(round(54 * row["mean"] + 4 * rng.normal()), 0, 54))
+            recall.append(keys | {"class_name": str(number), "recall": hit / 54, "sd": 0.02, "seeds": 3, "n": 54})
+            told = {number: 3 * hit, (number + 3) % 10: 162 - 3 * hit}
+            confusion += [
+                keys | {"true_class": str(number), "predicted_class": str(taken), "n": n, "seeds": 3}
+                for taken, n in told.items()
+                if n
+            ]
+        for place_of_bin in range(5, 15):
+            sure = (place_of_bin + 0.5) / 15
+            bins.append(
+                keys
+                | {"low": place_of_bin / 15, "high": (place_of_bin + 1) / 15, "n": 20 * place_of_bin}
+                | {"confidence": sure, "right": 0, "accuracy": min(1.0, sure * (0.5 + row["mean"] / 2))}
+            )
+        if row["source"] != row["target"] and row["method"] == "plain":
+            for layer in range(MODELS.get(row["model"], 4)):
+                shift = (1.2 - row["mean"]) * (1 + 0.3 * layer)
+                statistics = {f"{name}_{side}": 0.5 for name in ("mean", "sd", "active", "sparsity") for side in SIDES}
+                features.append(
+                    keys
+                    | {"seed": 0, "layer": "input" if layer == 0 else f"stage{layer}", "layer_index": layer}
+                    | {"distance": shift, "units": 8, "images_source": 200, "images_target": 200}
+                    | statistics
+                )
+    made = {"recall": recall, "confusion": confusion, "calibration": bins, "features": features}
+    return found | {f"transfer_{name}": pd.DataFrame(rows) for name, rows in made.items()}
 
 
 def make_examples(rng: np.random.Generator) -> Examples:
@@ -270,6 +322,7 @@ def make_report(seed: int = 0) -> ReportData:
     similarity, paired, cell_scores = make_scores(rng, cells)
     quantile = np.linspace(0.01, 0.99, 50)
     names = list(MODELS)
+    transfer = make_transfer(rng)
     score = np.array([[20, 3, -8], [3, 18, -6], [-8, -6, 30]])
     parts: dict[str, Any] = {
         "name": "synthetic",
@@ -287,7 +340,9 @@ def make_report(seed: int = 0) -> ReportData:
         "claims": make_claims(paired),
         "cell_scores": cell_scores,
         "cells": cells,
-        "transfer": make_transfer(rng),
+        "transfer": transfer,
+        **make_transfer_tables(transfer, np.random.default_rng(seed + 1)),
+        "protocol": "Training images: digits 1,347. Test images, looked at once, at the end: digits 540.",
         "sessions": make_sessions(cells),
         "marginals": pd.DataFrame(
             {
