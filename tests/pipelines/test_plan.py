@@ -43,8 +43,8 @@ def changed(before: Plan, after: Plan) -> set[str]:
 
 
 NETWORKS = {"domain", "train", "evaluate", "features"}
-READERS = {"similarity", "paired", "report"}  # of anything on either side
-EVERYTHING = {"responses", "population", "representations", "scenes", "activations", *NETWORKS, *READERS}
+READERS = {"similarity", "paired", "claims", "report"}  # of anything on either side
+EVERYTHING = {"responses", "population", "representations", "ceiling", "scenes", "activations", *NETWORKS, *READERS}
 
 
 def test_the_tasks_of_a_study(plan: Callable[..., Plan]) -> None:
@@ -52,7 +52,7 @@ def test_the_tasks_of_a_study(plan: Callable[..., Plan]) -> None:
     assert made.complete and made.report is not None and made.wanted == [made.report]
     assert Counter(task.stage for task in made.tasks) == {
         "responses": 2, "scenes": 1, "population": 1, "representations": 1, "domain": 3, "train": 2, "evaluate": 4,
-        "features": 2, "activations": 2, "similarity": 2, "paired": 1, "report": 1,
+        "features": 2, "activations": 4, "similarity": 4, "paired": 1, "ceiling": 1, "claims": 1, "report": 1,
     }  # fmt: skip
 
 
@@ -68,7 +68,8 @@ def test_numbers_of_tasks_follow_the_study(plan: Callable[..., Plan], study_valu
     # Two labels of one architecture are trained once: the label is no part of what training is.
     assert counts["train"] == 3 * 3 and counts["evaluate"] == 2 * 3 * 3 * 2
     assert counts["features"] == 2 * 3  # of the first seed, on the one target that is not the source
-    assert counts["similarity"] == 2 * 3 * 2 and counts["paired"] == 2 * 2 * 2
+    assert counts["similarity"] == 2 * (2 * 3 * 2) and counts["paired"] == 2 * 2 * 2  # each network and its twin
+    assert counts["ceiling"] == counts["claims"] == 2
     assert counts["representations"] == 2 and counts["responses"] == 2
 
 
@@ -85,7 +86,7 @@ def test_without_a_baseline_nothing_is_paired(plan: Callable[..., Plan]) -> None
 
 def test_half_studies(plan: Callable[..., Plan], only_transfer: dict[str, Any], only_brain: dict[str, Any]) -> None:
     assert {task.stage for task in plan(**only_transfer).tasks} == {*NETWORKS, "report"}
-    assert {task.stage for task in plan(**only_brain).tasks} == EVERYTHING - NETWORKS - {"paired"}
+    assert {task.stage for task in plan(**only_brain).tasks} == EVERYTHING - NETWORKS - {"paired", "claims"}
 
 
 def test_the_same_study_has_the_same_keys(plan: Callable[..., Plan]) -> None:
@@ -106,14 +107,14 @@ def test_where_the_data_lie_is_in_no_key(plan, observatory: Path, tmp_path: Path
     ("changes", "stages"),
     [
         ({"title": "Another"}, {"report"}),
-        ({"responses": {"window": [0.0, 0.25]}}, {"responses", "population", "representations", *READERS}),
-        ({"responses": {"stationary_below": 1.5}}, {"responses", "population", "representations", *READERS}),
-        ({"responses": {"unusable": "raise"}}, {"responses", "population", "representations", *READERS}),
-        ({"responses": {"min_reliability": -0.5}}, {"population", "representations", *READERS}),
+        ({"responses": {"window": [0.0, 0.25]}}, {"responses", "population", "representations", "ceiling", *READERS}),
+        ({"responses": {"stationary_below": 1.5}}, {"responses", "population", "representations", "ceiling", *READERS}),
+        ({"responses": {"unusable": "raise"}}, {"responses", "population", "representations", "ceiling", *READERS}),
+        ({"responses": {"min_reliability": -0.5}}, {"population", "representations", "ceiling", *READERS}),
         ({"responses": {"per_class": 3}}, {"report"}),  # without select it decides nothing but the page
-        ({"representations": {"grid": [9, 9]}}, {"representations", "scenes", "activations", *READERS}),
-        ({"similarity": {"bootstraps": 101}}, {*READERS}),
-        ({"similarity": {"permutations": 100}}, {"paired", "report"}),
+        ({"representations": {"grid": [9, 9]}}, {"representations", "ceiling", "scenes", "activations", *READERS}),
+        ({"similarity": {"bootstraps": 101}}, {"ceiling", *READERS}),
+        ({"similarity": {"permutations": 100}}, {"paired", "claims", "report"}),
         ({"activations": {"layers": ["net.0"]}}, {"activations", *READERS}),
         ({"transfer": {"epochs": 2}}, {"train", "evaluate", "features", "activations", *READERS}),
         ({"transfer": {"test_limit": 40}}, {"domain", "evaluate", "features", "report"}),
@@ -160,7 +161,7 @@ def test_the_content_of_weights_is_in_the_key(plan: Callable[..., Plan], tmp_pat
     assert keys(plan(**changes)) == keys(first)
     save_file({"w": torch.ones(4)}, file)
     assert changed(first, plan(**changes)) == {"activations", "similarity", "report"}
-    assert {task.where["weights"] for task in first.tasks if task.stage == "activations"} == {str(file)}
+    assert {task.where.get("weights") for task in first.tasks if task.stage == "activations"} == {str(file), None}
 
 
 def test_weights_that_are_not_there_are_told(tmp_path: Path, write_study, nalign, only_brain) -> None:
@@ -237,7 +238,63 @@ def test_a_trained_network_is_the_one_of_the_first_source_and_seed(plan: Callabl
     def trained(task: Task) -> Any:
         return task.inputs["trained"].inputs["domain"].params["name"], task.inputs["trained"].params["seed"]
 
-    assert {trained(task) for task in made.tasks if task.stage == "activations"} == {("digits_m", 3)}
+    read = [task for task in made.tasks if task.stage == "activations"]
+    assert {trained(task) for task in read if "trained" in task.inputs} == {("digits_m", 3)}
+
+
+def test_a_twin_is_the_same_network_and_needs_no_training(plan: Callable[..., Plan]) -> None:
+    read = {task.label: task for task in plan().tasks if task.stage == "activations"}
+    assert set(read) == {f"small_cnn {layer}{twin}" for layer in ("baseline", "neurn") for twin in ("", " twin")}
+    for layer in ("baseline", "neurn"):
+        own, twin = read[f"small_cnn {layer}"], read[f"small_cnn {layer} twin"]
+        assert own.params == twin.params and set(twin.inputs) == {"scenes", "classes"}
+        assert own.inputs["trained"].inputs["domain"].key == twin.inputs["classes"].key
+    assert "small_cnn baseline twin" not in {task.label for task in plan(controls={"random_twin": False}).tasks}
+    fresh = plan(models=[{"name": "small_cnn", "image_size": 16}])  # random already
+    assert not [task for task in fresh.tasks if task.label.endswith("twin")]
+
+
+def test_sobel_is_trained_and_compared_as_neurn_is_but_not_transferred(plan: Callable[..., Plan]) -> None:
+    before, after = keys(plan()), keys(plan(controls={"sobel": True}))
+    assert {place for place, key in before.items() if after[place] != key} == {("report", "tiny")}
+    assert Counter(stage for stage, label in after if "sobel" in label) == {
+        "train": 1, "activations": 2, "similarity": 2, "paired": 2,
+    }  # fmt: skip
+    assert ("paired", "small_cnn neurn weighted less sobel") in after
+    listed = plan(controls={"sobel": True}, layer_variants=["baseline", "sobel"])
+    assert {task.label for task in listed.tasks if task.stage == "paired"} == {"small_cnn sobel weighted"}
+
+
+def test_shuffled_scenes_are_a_task_a_score_table(plan: Callable[..., Plan]) -> None:
+    before, after = keys(plan()), keys(plan(controls={"shuffled_scenes": 19}))
+    assert {place for place in after if place not in before} == {
+        ("null", "small_cnn baseline weighted"), ("null", "small_cnn neurn weighted"),
+    }  # fmt: skip
+    more = keys(plan(controls={"shuffled_scenes": 20}))
+    assert {stage for (stage, label), key in after.items() if more[stage, label] != key} == {"null", "report"}
+
+
+def test_every_group_of_the_sessions_is_known_to_what_scores_groups(plan: Callable[..., Plan]) -> None:
+    made = plan(similarity={"group_by": ["area", ["area", "neuron_class"]]}, controls={"shuffled_scenes": 1})
+    told = [task.params["groups"] for task in made.tasks if "groups" in task.params]
+    assert {task.stage for task in made.tasks if "groups" in task.params} == {
+        "similarity", "paired", "ceiling", "claims", "null",
+    }  # fmt: skip
+    assert all(groups == told[0] for groups in told)
+    assert told[0] == {
+        "area": ["VISl", "VISp"], "area+neuron_class": ["VISl × inhibitory", "VISp × excitatory"],
+    }  # fmt: skip
+
+
+def test_claims_are_of_the_study_s_neurn_against_its_baseline(plan: Callable[..., Plan]) -> None:
+    def claims(**changes: Any) -> list[Task]:
+        return [task for task in plan(**changes).tasks if task.stage == "claims"]
+
+    wide = {"name": "neurn", "k": 5}
+    assert [task.params["variant"] for task in claims(layer_variants=["baseline", wide, "neurn"])] == ["neurn"]
+    assert [task.params["variant"] for task in claims(layer_variants=["baseline", wide])] == ["neurn-k5"]
+    assert not claims(layer_variants=["baseline", "lrn"]) and not claims(layer_variants=["neurn"])
+    assert not claims(similarity={"metrics": ["kde_iou_unit"]})
 
 
 def by_label(plan: Plan, stage: str) -> dict[str, Task]:
