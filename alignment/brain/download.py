@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import NamedTuple
 
 import requests
 from filelock import FileLock, Timeout
 
 from alignment._validation import check_integer
 from alignment.brain import _allen_layout as layout
+from alignment.brain._api_lists import LISTS, ask, fetch_list, file_query, is_valid
 from alignment.brain._network import (
     DEFAULT_URI,
     Cancelled,
@@ -32,7 +32,6 @@ from alignment.brain._network import (
     attempt,
     check_uri,
     download,
-    read_json,
 )
 from alignment.brain._nwb_check import check_nwb
 from neural_alignment import DataError, InputError
@@ -50,45 +49,7 @@ __all__ = [
 # NWB files of the survey have about 100 to 400 MB: the least a file needs, and what to reckon with.
 BYTES_PER_EXPERIMENT = (100_000_000, 300_000_000)
 
-_PAGE = 2000
 _FAILURES_IN_A_ROW = 3
-# The queries are AllenSDK's own, to the letter: what a mirror answers to it, it answers to us.
-_ALL = ",rma::options[num_rows$eq'all'][count$eqfalse]"
-_QUERIES = {
-    layout.CONTAINERS: (
-        "model::ExperimentContainer,rma::include,ophys_experiments,isi_experiment,"
-        "specimen(donor(conditions,age,transgenic_lines)),targeted_structure"
-    ),
-    layout.EXPERIMENTS: (
-        "model::OphysExperiment,rma::include,experiment_container,well_known_files(well_known_file_type),"
-        "targeted_structure,specimen(donor(age,transgenic_lines))"
-    ),
-    layout.MAPPINGS: "model::ApiCamStimulusMapping",
-    layout.CELLS: "model::ApiCamCellMetric",
-}
-# What every record of a list must have for AllenSDK and the catalogue to read it; dots lead into records.
-_REQUIRED = {
-    layout.CONTAINERS: (
-        "id",
-        "failed",
-        "imaging_depth",
-        "targeted_structure.acronym",
-        "specimen.donor.full_genotype",
-        "specimen.donor.transgenic_lines",
-        "ophys_experiments",
-    ),
-    layout.EXPERIMENTS: (
-        "id",
-        "experiment_container_id",
-        "stimulus_name",
-        "imaging_depth",
-        "targeted_structure.acronym",
-        "specimen.donor.transgenic_lines",
-        "experiment_container.failed",
-    ),
-    layout.MAPPINGS: ("item", "item_type", "level"),
-    layout.CELLS: ("cell_specimen_id", "experiment_container_id"),
-}
 
 
 class Transfer(NamedTuple):
@@ -159,13 +120,13 @@ def fetch_manifests(
     """
     target, base = _prepare(folder), check_uri(uri)
     patience, stop = network or Network(), threading.Event()
-    names = [name for name in _QUERIES if cells or name != layout.CELLS]
+    names = [name for name in LISTS if cells or name != layout.CELLS]
     with _guarded(target), requests.Session() as session:
         for number, name in enumerate(names):
             path = target / name
             with _locked(target, name, stop):
-                if refresh or not _is_valid(path, name):
-                    records = _query(session, base, name, patience, stop)
+                if refresh or not is_valid(path, name):
+                    records = fetch_list(session, base, name, patience, stop)
                     layout.write_json(path, records)
             if progress is not None:
                 progress(number + 1, len(names), name)
@@ -355,10 +316,8 @@ class _Job:
             raise Transient(f"what came cannot be read: {error}") from error
 
     def _link(self, session: requests.Session, number: int) -> str:
-        query = f"model::WellKnownFile,rma::criteria,[attachable_id$eq{number}],well_known_file_type[name$eqNWBOphys]"
-        query += _ALL
         what = f"the address of experiment {number}"
-        records = _ask(session, self.base, query, what, self.network, self.stop)
+        records = ask(session, self.base, file_query(number), what, self.network, self.stop)
         if not records:
             raise InputError(
                 f"Unknown experiment {number}: {self.base} has no NWB file of it. See "
@@ -371,66 +330,6 @@ class _Job:
                 "Allen API? Check NALIGN_ALLEN_URI."
             )
         return self.base + link
-
-
-def _query(
-    session: requests.Session, base: str, name: str, network: Network, stop: threading.Event
-) -> list[dict[str, Any]]:
-    """Ask for one list, in pages where it is long, and check it."""
-    paged = name == layout.CELLS
-    records: list[dict[str, Any]] = []
-    while True:
-        query = _QUERIES[name]
-        if paged:
-            query += f",rma::options[num_rows$eq{_PAGE}][start_row$eq{len(records)}]"
-            query += "[order$eq'cell_specimen_id'][count$eqfalse]"
-        else:
-            query += _ALL
-        page = _ask(session, base, query, name, network, stop)
-        records += page
-        if not paged or len(page) < _PAGE:
-            break
-    fault = _fault(records, name)
-    if fault:
-        raise DataError(
-            f"{base} sent no valid {name}: {fault}. Nothing was replaced. Check NALIGN_ALLEN_URI, or try again later."
-        )
-    return records
-
-
-def _ask(
-    session: requests.Session, base: str, query: str, what: str, network: Network, stop: threading.Event
-) -> list[Any]:
-    url = f"{base}/api/v2/data/query.json?q={quote(query, safe=':,$')}"
-    reply = attempt(what, base, network, stop, lambda: read_json(session, url, network, stop))
-    if not isinstance(reply, dict) or not isinstance(reply.get("msg"), list) or reply.get("success") is not True:
-        said = reply.get("msg") if isinstance(reply, dict) else reply
-        raise DataError(
-            f"{base} refused to give {what}: {str(said)[:200]!r}. Nothing was replaced. Check that "
-            "NALIGN_ALLEN_URI names an Allen API, or try again later."
-        )
-    return list(reply["msg"])
-
-
-def _fault(records: Any, name: str) -> str:
-    """Say what makes a list invalid, or nothing."""
-    if not isinstance(records, list) or not records:
-        return "it is empty" if isinstance(records, list) else "it is no list"
-    for number, record in enumerate(records):
-        for field in _REQUIRED[name]:
-            value: Any = record
-            for step in field.split("."):
-                if not isinstance(value, dict) or step not in value:
-                    return f"its record {number} has no {field}"
-                value = value[step]
-    return ""
-
-
-def _is_valid(path: Path, name: str) -> bool:
-    try:
-        return not _fault(json.loads(path.read_text(encoding="utf-8")), name)
-    except (OSError, ValueError):
-        return False
 
 
 def _reads_as_json(path: Path) -> bool:

@@ -8,12 +8,11 @@ by the same code.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +23,7 @@ import pandas as pd
 
 from alignment._validation import check_choice, check_integer
 from alignment.brain import _allen_layout as layout
+from alignment.brain._stored_lists import Records, cell_metrics, read_records
 from alignment.brain.catalogue import (
     CELL_METRICS,
     NATURAL_SCENE_SESSION,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Observatory", "Session"]
 
 TraceKind = Literal["dff", "corrected_fluorescence"]
-Records = list[dict[str, Any]]
 Paths = list[Path]
 Ids = list[int]
 Names = str | Sequence[str] | None
@@ -273,7 +272,7 @@ class Observatory:
         if path is None:
             return None
         status = path.stat()
-        return _cell_metrics(path.resolve(), status.st_mtime_ns, status.st_size)
+        return cell_metrics(path.resolve(), status.st_mtime_ns, status.st_size)
 
     @cached_property
     def _files(self) -> dict[int, Path]:
@@ -291,7 +290,7 @@ class Observatory:
         manifest = self.folder / layout.MANIFEST
         if not manifest.is_file():
             path = self.folder / layout.CONTAINERS
-            return _read_records(path) if path.is_file() else None
+            return read_records(path) if path.is_file() else None
         from allensdk.config.manifest import ManifestVersionError
         from allensdk.core.brain_observatory_cache import BrainObservatoryCache
 
@@ -313,7 +312,7 @@ class Observatory:
             return None
         # AllenSDK would ask the server for a file that is missing and take an error text for a list: look
         # first.
-        _read_records(path)
+        read_records(path)
         containers: Records = cache.get_experiment_containers(include_failed=True, simple=False)
         return containers
 
@@ -484,41 +483,6 @@ def _reading(path: Path, what: str) -> Iterator[None]:
             f"Cannot read {what} from {path} ({size}): {error}. The file is truncated, damaged or no Allen NWB file: "
             "delete it and fetch it again with 'nalign observatory fetch'."
         ) from error
-
-
-def _read_records(path: Path, keep: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Records:
-    """Read one of the API's lists from its JSON file, of each record only what `keep` returns."""
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"), object_hook=keep)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read as JSON: {error}. It is damaged or was cut short: delete it and fetch the "
-            "manifests again with 'nalign observatory fetch'."
-        ) from error
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        shown = repr(records)[:80]
-        raise DataError(
-            f"{path} must hold a list of records, but holds {shown}. An error of the server was stored in its place, "
-            "or the file is of another kind: delete it and fetch the manifests again with 'nalign observatory fetch'."
-        )
-    return records
-
-
-@lru_cache(maxsize=2)
-def _cell_metrics(path: Path, changed: int, size: int) -> pd.DataFrame | None:
-    """Read the metrics once in a process: the real file has 63,000 records, each session needs a few.
-
-    The time and size of the file tell a new one from the one that was read.
-    """
-    del changed, size
-    wanted = ("cell_specimen_id", "experiment_container_id", *CELL_METRICS)
-    records = _read_records(path, lambda record: {name: record[name] for name in wanted if name in record})
-    if not records:
-        return None
-    table = pd.DataFrame(records)
-    if "cell_specimen_id" not in table:
-        raise DataError(f"{path} has no cell_specimen_id: it is no table of cell metrics. Delete it and fetch again.")
-    return table.drop_duplicates("cell_specimen_id").set_index("cell_specimen_id")
 
 
 def _row_of_file(path: Path) -> dict[str, Any]:

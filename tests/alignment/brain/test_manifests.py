@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import allen_server
 import pytest
 from fetch_cases import FIRST, ONCE, PATIENT
 
@@ -118,6 +120,29 @@ def test_a_list_of_another_form_is_refused(
     with pytest.raises(DataError, match=said):
         fetch_manifests(tmp_path, server.uri, network=ONCE)
     assert not (tmp_path / layout.CONTAINERS).exists()
+
+
+@pytest.mark.parametrize(("held", "pages"), [(2000, True), (2001, True), (6000, False)])
+def test_pages_that_end_evenly_or_are_none(
+    held: int, pages: bool, server: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    row = server.records["ApiCamCellMetric"][0]
+    server.records["ApiCamCellMetric"] = [{**row, "id": number} for number in range(held)]
+    if not pages:  # a mirror that knows none sends all at once, whatever is asked
+        answer = allen_server._answer
+        monkeypatch.setattr(allen_server, "_answer", lambda at, query: answer(at, query.partition(",rma::options")[0]))
+    fetch_manifests(tmp_path, server.uri, cells=True, network=ONCE)
+    assert [record["id"] for record in json.loads((tmp_path / layout.CELLS).read_text())] == list(range(held))
+
+
+def test_a_page_that_comes_again_and_again_is_no_list(server: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    answer = allen_server._answer
+    monkeypatch.setattr(
+        allen_server, "_answer", lambda at, query: answer(at, re.sub(r"start_row\$eq\d+", "start_row$eq0", query))
+    )
+    with pytest.raises(DataError, match=r"the same page of cell_specimens.json again and again"):
+        fetch_manifests(tmp_path, server.uri, cells=True, network=ONCE)
+    assert not (tmp_path / layout.CELLS).exists()
 
 
 def test_an_error_text_that_allensdk_stored_as_a_list_is_replaced(server: Any, tmp_path: Path) -> None:
