@@ -127,13 +127,12 @@ def _arrow(
 
 
 def _responses(axes: Axes, x: float, y: float, width: float, height: float, design: Any) -> None:
-    """Draw the predicted responses as a strip of bars, in the colours of the classes."""
+    """Draw the predicted responses as a strip of bars (a picture, not data)."""
     heights = 0.25 + 0.75 * np.abs(np.sin(1.7 * np.arange(16) + 0.6) * np.cos(0.9 * np.arange(16)))
     step = width / 16
     for index, share in enumerate(heights):
-        colour = list(CLASS_COLOURS.values())[index // 4 % 2]
         corner = (x + index * step, y + 2.5)
-        axes.add_patch(Rectangle(corner, 0.75 * step, (height - 2.5) * share, color=colour, alpha=0.7))
+        axes.add_patch(Rectangle(corner, 0.75 * step, (height - 2.5) * share, color="#c07a45"))
     axes.text(
         x + width / 2, y + 0.6, f"{design['units']:,} predicted", ha="center", va="center", fontsize=6.5, color=INK
     )
@@ -153,7 +152,7 @@ def encoder_figure(data: ReportData) -> Drawing | None:
     ceilings = bool(shown["ceiling"].notna().any())
     with style():
         figure = new_figure(
-            "Held-out prediction of each region", PAGE_WIDTH, 0.95 + 0.155 * len(shown), mark=mark_of(data)
+            "Held-out prediction of each region", PAGE_WIDTH, 1.2 + 0.155 * len(shown), mark=mark_of(data)
         )
         axes = figure.add_subplot()
         places = np.arange(len(shown))
@@ -194,8 +193,9 @@ def encoder_figure(data: ReportData) -> Drawing | None:
         axes.set_xlabel("Pearson r between predicted and measured response, images held out")
         axes.set_ylim(-0.7, len(shown) - 0.3)
         quiet_grid(axes, "x")
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(loc="lower right")
+        handles, words = axes.get_legend_handles_labels()
+        if words:
+            figure.legend(handles, words, loc="outside lower center", ncols=len(words))
     more = f" The best {_MOST_ROIS} of {len(table)} regions." if len(table) > _MOST_ROIS else ""
     told = "Nothing tells the noise of these responses, so no ceiling is drawn."
     if ceilings:
@@ -221,22 +221,26 @@ def attention_figure(data: ReportData) -> Drawing | None:
         for axes, image, label in zip(grid[0], images, labels, strict=True):
             axes.imshow(image, interpolation="nearest")
             axes.set_title(str(label).replace("_", " "), fontsize=6.3, fontweight="normal", loc="center", pad=2)
+        # In multiples of an even look, one scale for all heads.
+        top = max(2.0, max(float(maps.maps.max()) * maps.maps[0].size for maps in chosen))
         for row, maps in zip(grid[1:], chosen, strict=True):
-            top = float(maps.maps.max())
             for axes, image, looked in zip(row, maps.images, maps.maps, strict=True):
                 axes.imshow(image.mean(axis=2), cmap="gray", interpolation="nearest", alpha=0.55)
                 extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
-                axes.imshow(looked, cmap="magma", vmin=0, vmax=top, alpha=0.7, extent=extent, interpolation="bilinear")
+                told = {"cmap": "magma", "vmin": 0, "vmax": top, "alpha": 0.7, "interpolation": "bilinear"}
+                drawn = axes.imshow(looked * looked.size, extent=extent, **told)
             row[0].set_ylabel(maps.variant.replace("_", "\n"), fontsize=6.5, rotation=0, ha="right", va="center")
         for axes in grid.ravel():
             axes.set(xticks=[], yticks=[])
             for side in axes.spines.values():
                 side.set_visible(False)
+        bar = figure.colorbar(drawn, ax=grid[1:], shrink=0.7, pad=0.01)
+        bar.set_label("attention, even = 1", fontsize=7)
     rows, columns = chosen[0].maps.shape[1:]
     spread = ", ".join(f"{maps.variant} {_concentration(maps.maps):.2f}" for maps in chosen)
     caption = (
-        f"Attention of the query to each of the {rows}×{columns} patch tokens (mean over heads, first seed; dark 0, "
-        "bright the head's largest), test images of the source, one a class. How concentrated it is, 0 even to 1 one "
+        f"Attention of the query to each of the {rows}×{columns} patch tokens (mean over heads, first seed), in "
+        "multiples of an even look; test images of the source, one a class. How concentrated it is, 0 even to 1 one "
         f"token: {spread}."
     )
     return Drawing("fusion_attention", figure, caption, "Images and, below them, attention maps of several heads.")

@@ -131,7 +131,7 @@ def severity_figure(data: ReportData) -> Drawing | None:
     kinds = {row["variant"]: variant_kind(row) for _, row in table.iterrows()}
     dashes = ["-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1))]
     with style():
-        figure = new_figure("Accuracy under corruption", PAGE_WIDTH, 0.75 + 1.55 * lines, mark=mark_of(data))
+        figure = new_figure("Accuracy under corruption", PAGE_WIDTH, 0.85 + 1.55 * lines, mark=mark_of(data))
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
         for axes, shift in zip(grid.ravel(), shifts, strict=False):
             for place, name in enumerate(variants):
@@ -148,7 +148,8 @@ def severity_figure(data: ReportData) -> Drawing | None:
         design = data.fusion_design or {}
         for axes in grid.ravel()[: len(shifts)]:
             axes.axhline(100 / design.get("classes", np.inf), color=MUTED, linestyle=(0, (1, 2)), linewidth=0.8)
-        figure.supxlabel("severity (0: as they are)", fontsize=8)
+        for axes in grid[-1]:
+            axes.set_xlabel("severity")
         figure.supylabel("accuracy, %", fontsize=8)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))

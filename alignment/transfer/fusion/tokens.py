@@ -72,6 +72,11 @@ class Tokens:
         """Return the tokens of the images at ``positions``."""
         return Tokens(self.cls[positions], self.patches[positions], self.grid, self.has_cls, self.layer)
 
+    def pooled(self) -> Tokens:
+        """Return the mean of each image's patch tokens as its only one, in float32."""
+        mean = self.patches.mean(axis=1, dtype=np.float32, keepdims=True)
+        return Tokens(self.cls, mean, (1, 1), self.has_cls, self.layer)
+
     def to_parts(self) -> dict[str, Any]:
         """Return arrays and plain data, for a store."""
         told = {"grid": list(self.grid), "has_cls": self.has_cls, "layer": self.layer}

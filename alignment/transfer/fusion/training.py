@@ -178,6 +178,8 @@ def train_head(
     if held.size == 0:
         raise DataError(f"{len(labels)} images are too few to keep some for early stopping.")
     where = resolve_device(device)
+    if variant.fuse == "linear":
+        tokens = tokens.pooled()  # it sees no more than the mean, which need not be taken anew in every step
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(how.seed)
         head = FusionHead(
