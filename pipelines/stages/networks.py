@@ -173,7 +173,7 @@ def _start(inputs: Inputs, params: Mapping[str, Any], context: Context, num_clas
     model = _model(params, num_classes, weights=hub)
     if "start" in inputs:
         before = inputs["start"]
-        said = f"Each network was first trained on {len(before['summary']['classes'])} other classes"
+        said = f"Each network was first trained on another domain of {len(before['summary']['classes'])} classes"
         fitted = fit_weights(model, before["weights"], "the first training", new_head=True)
     elif file is not None:
         said = f"Training started from the weights of {Path(file).name}"

@@ -24,10 +24,11 @@ def pacs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_images_of_mixed_sizes_come_at_one_size_with_their_classes(pacs: Path) -> None:
-    train = load_domain("folder.PACS.sketch", "train", data=pacs, image_size=24)
-    test = load_domain("folder.PACS.sketch", "test", data=pacs, image_size=24)
-    assert train.images.shape == (24, 3, 24, 24) and test.images.shape == (6, 3, 24, 24)
+@pytest.mark.parametrize("size", [24, 224])
+def test_images_of_mixed_sizes_come_at_one_size_with_their_classes(pacs: Path, size: int) -> None:
+    train = load_domain("folder.PACS.sketch", "train", data=pacs, image_size=size)
+    test = load_domain("folder.PACS.sketch", "test", data=pacs, image_size=size)
+    assert train.images.shape == (24, 3, size, size) and test.images.shape == (6, 3, size, size)
     assert train.classes == test.classes == ("cat", "dog", "fox")
     for domain in (train, test):
         colours = domain.images.mean(axis=(2, 3))

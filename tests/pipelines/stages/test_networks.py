@@ -99,7 +99,7 @@ def test_a_training_goes_on_from_one_with_other_classes(trained: Any) -> None:
         assert torch.allclose(result["weights"][name], before["weights"][name], atol=1e-6), name
     assert result["weights"]["model.net.linear.weight"].shape[0] == 10
     assert result["summary"]["notes"] == [
-        "Each network was first trained on 3 other classes, its classifier, of other classes, replaced."
+        "Each network was first trained on another domain of 3 classes, its classifier, of other classes, replaced."
     ]
 
 
