@@ -52,6 +52,7 @@ class Entry:
 
 
 _KERAS = "the same architecture as Keras's, in timm's definition (padding and batch-norm constants may differ)"
+_V15 = "version 1.5: stride in the 3x3 convolution; Keras's has it in the first 1x1, and biases before its norms"
 _RESNET: dict[str, Any] = {
     "small_size": 64,
     "small_form": "3x3 stride-1 first convolution and no max-pool, so that a 32 px image leaves 4x4 maps, not 1x1",
@@ -76,9 +77,9 @@ def _own(name: str, module: str, function: str | None = None, **rest: Any) -> En
 _PAPERS = (
     Entry("mobilenet", "timm:mobilenetv1_100", _KERAS),
     Entry("mobilenetv2", "timm:mobilenetv2_100", _KERAS),
-    Entry("resnet50", "timm:resnet50", **_RESNET),
-    Entry("resnet101", "timm:resnet101", **_RESNET),
-    Entry("resnet152", "timm:resnet152", **_RESNET),
+    Entry("resnet50", "timm:resnet50", _V15, **_RESNET),
+    Entry("resnet101", "timm:resnet101", _V15, **_RESNET),
+    Entry("resnet152", "timm:resnet152", _V15, **_RESNET),
     Entry("resnet50v2", "timm:resnetv2_50", _KERAS),
     Entry("resnet101v2", "timm:resnetv2_101", _KERAS),
     Entry("resnet152v2", "timm:resnetv2_152", _KERAS),

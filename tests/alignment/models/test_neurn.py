@@ -216,11 +216,11 @@ def test_half_precision_keeps_float32_statistics(dtype):
     assert found.dtype == dtype
     wanted = NeuRN()(image.float())
     assert (found.float() - wanted).abs().max() <= torch.finfo(dtype).eps
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=dtype):
         under = NeuRN()(image.float())
     assert under.dtype == torch.float32
     torch.testing.assert_close(under, wanted, rtol=0, atol=0)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=dtype):
         eager = local_std_eager(image.float())
     torch.testing.assert_close(eager, local_std_cpu(image.float()), rtol=1e-6, atol=1e-9)
 
@@ -266,7 +266,7 @@ def test_exports_to_onnx(tmp_path):
 
     image = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
     path = tmp_path / "neurn.onnx"
-    torch.onnx.export(NeuRN(), (image,), str(path), dynamo=True)
+    torch.onnx.export(NeuRN().eval(), (image,), str(path), dynamo=True)
     found = ReferenceEvaluator(onnx.load(path)).run(None, {onnx.load(path).graph.input[0].name: image.numpy()})[0]
     np.testing.assert_allclose(found, NeuRN()(image).numpy(), rtol=1e-5, atol=1e-6)
 
