@@ -56,7 +56,10 @@ class ControlsConfig(Part):
 
     ceiling_splits: int = Field(10, ge=1, le=1000, description="random halves of the trials for the noise ceilings")
     shuffled_scenes: int = Field(
-        0, ge=0, le=10_000, description="scores of cells whose scenes are shuffled, for each score a null; 0 for none"
+        39,
+        ge=0,
+        le=10_000,
+        description="scorings of cells whose scenes are shuffled: a null for each score, p from 1 / (n + 1); 0 for none",
     )
     random_twin: bool = Field(True, description="each trained network as it was before training, scored alike")
     sobel: bool = Field(False, description="a Sobel filter in front of the networks, trained and scored as NeuRN is")

@@ -149,6 +149,7 @@ def study_values(observatory: Path) -> dict[str, Any]:
         "representations": {"kinds": ["weighted"], "grid": [8, 8]},
         "models": [{"name": "small_cnn", "image_size": 16, "weights": "trained"}],
         "similarity": {"group_by": ["area", "neuron_class"], "bootstraps": 100, "permutations": 99},
+        "controls": {"shuffled_scenes": 0},
         "transfer": {
             "sources": ["digits"],
             "targets": ["digits", "digits_inverted"],
@@ -176,7 +177,7 @@ def write_study(study_values: dict[str, Any]) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def only_transfer() -> dict[str, Any]:
     """Changes that leave of the tiny study the half without a brain."""
-    return {"observatory": ..., "representations": ..., "similarity": ...}
+    return {"observatory": ..., "representations": ..., "similarity": ..., "controls": ...}
 
 
 @pytest.fixture(scope="session")
