@@ -59,7 +59,7 @@ class ControlsConfig(Part):
         39,
         ge=0,
         le=10_000,
-        description="scorings of cells whose scenes are shuffled: a null for each score, p from 1 / (n + 1); 0 for none",
+        description="scorings of cells whose scenes are shuffled: a null for each score, p ≥ 1 / (n + 1); 0: none",
     )
     random_twin: bool = Field(True, description="each trained network as it was before training, scored alike")
     sobel: bool = Field(False, description="a Sobel filter in front of the networks, trained and scored as NeuRN is")
