@@ -102,7 +102,13 @@ def _panel(axes: Axes, frame: pd.DataFrame) -> None:
             face = "white" if twin else colour
             axes.scatter([x], [row["value"]], s=26, color=face, edgecolor=colour, linewidth=1.1, zorder=4)
     axes.set_xlim(-0.5, len(variants) - 0.5)
-    axes.set_xticks(range(len(variants)), [variant_label(name) for name in variants], rotation=30, ha="right")
+    axes.set_xticks(
+        range(len(variants)),
+        [variant_label(name) for name in variants],
+        rotation=30,
+        ha="right",
+        rotation_mode="anchor",
+    )
     quiet_grid(axes)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .blocks import Block, Column, Prose, Section, figure_block, table_block
+from .blocks import Block, Column, Findings, Prose, Section, figure_block, table_block
 from .controls import condition_scores, group_ceilings
 from .data import ReportData
 from .figures_controls import controls_figure
-from .findings import interval
+from .findings import interval, signed
 from .style import variant_label
 from .views import GROUP_NAMES
 
@@ -50,11 +50,39 @@ def controls_section(data: ReportData) -> Section:
         return Section("controls", "Ceilings and controls", (absent,))
     blocks: list[Block] = [figure_block(drawing, "") for drawing in drawings]
     frames = [condition_scores(data, metric).assign(measure=name) for metric, name in _SHOWN.items()]
-    blocks.append(_conditions(pd.concat([frame for frame in frames if len(frame)], ignore_index=True)))
+    whole = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+    said = _sentences(whole)
+    if said:
+        blocks.insert(0, Findings(said))
+    blocks.append(_conditions(whole))
     ceilings = group_ceilings(data, "rmse_mean")
     if len(ceilings):
         blocks.append(_ceilings(ceilings))
     return Section("controls", "Ceilings and controls", tuple(blocks))
+
+
+def _sentences(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """Say what the controls leave of the scores: beside shuffled scenes, untrained twins, Sobel and the ceiling."""
+    said = []
+    for measure, rows in frame.groupby("measure", sort=False):
+        own = rows[~rows["twin"].astype(bool)]
+        layers = own[own["n_clear"].notna()]
+        told = []
+        if len(layers):
+            clear, count = int(layers["n_clear"].sum()), int(layers["n_layers"].sum())
+            told.append(f"{clear} of {count} layers are closer to the cells than with the scenes shuffled (q < 0.05)")
+        pairs = own.merge(rows[rows["twin"].astype(bool)], on=["model", "layer_variant"], suffixes=("", "_twin"))
+        if len(pairs):
+            difference = signed(float((pairs["value"] - pairs["value_twin"]).mean()))
+            told.append(f"networks as compared less their random twins {difference}")
+        wide = own.pivot_table(index="model", columns="layer_variant", values="value")
+        if {"neurn", "sobel"} <= set(wide.columns):
+            told.append(f"NeuRN less Sobel {signed(float((wide['neurn'] - wide['sobel']).mean()))}")
+        if own["normalised"].notna().any():
+            told.append(f"{float(own['normalised'].mean()):.2f} of the noise ceiling on average")
+        if told:
+            said.append((f"{measure} to all cells, mean over layers and models: {'; '.join(told)}.", ""))
+    return said
 
 
 def _conditions(frame: pd.DataFrame) -> Block:

@@ -138,6 +138,21 @@ def test_the_figure_shows_what_there_is(build_report: Callable[..., ReportData],
     assert len(controls_figure(build_report(similarity=pd.concat(many, ignore_index=True)))) == 3
 
 
+def test_sentences_say_what_the_controls_leave(
+    build_report: Callable[..., ReportData], controlled: pd.DataFrame
+) -> None:
+    sobel = controlled[controlled["layer_variant"] == "neurn"].assign(layer_variant="sobel")
+    sobel["value"] = sobel["value"] + 0.03
+    both = controlled.assign(normalised=0.5)
+    data = build_report(similarity=pd.concat([both, sobel.assign(normalised=0.5)], ignore_index=True))
+    findings = controls_section(data).blocks[0]
+    assert isinstance(findings, Findings) and len(findings.items) == 2
+    said = findings.items[0][0]
+    assert said.startswith("RMSE to all cells, mean over layers and models: 48 of 57 layers are closer")
+    assert "less their random twins −0.0500" in said and "NeuRN less Sobel −0.0300" in said
+    assert "0.50 of the noise ceiling" in said
+
+
 def test_the_table_of_controls_holds_a_row_a_condition(
     build_report: Callable[..., ReportData], controlled: pd.DataFrame
 ) -> None:
