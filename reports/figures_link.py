@@ -85,11 +85,14 @@ def alignment_and_transfer(data: ReportData, metric: str = "rmse_mean") -> Drawi
             for v, label in (("baseline", "without NeuRN"), ("neurn", "with NeuRN"))
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    caption = (
-        "Left: RMSE (no unit) to all cells, mean over layers. Right: accuracy on targets that differ from "
-        f"the source, mean over targets and seeds; these images are real. n = {len(models)} models. Numbers: "
-        "NeuRN minus baseline."
-    )
+    told = ["RMSE (no unit) to all cells, mean over layers."] if sides[0][0].startswith("alignment") else []
+    if sides[-1][0].startswith("transfer"):
+        told.append(
+            "Accuracy on targets that differ from the source, mean over targets and seeds; these images are real."
+        )
+    if len(told) == 2:
+        told = [f"Left: {told[0]}", f"Right: a{told[1][1:]}"]
+    caption = f"{' '.join(told)} n = {len(models)} model{'s' * (len(models) != 1)}. Numbers: NeuRN minus baseline."
     lines = [
         f"{title}: " + ", ".join(f"{m} {r.baseline:.3g} to {r.neurn:.3g}" for m, r in f.iterrows())
         for title, f in sides

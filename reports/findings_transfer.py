@@ -169,7 +169,7 @@ def _better(data: ReportData) -> list[str]:
             f"{len(own)} transfers{sure}"
         )
     said = f"Against NeuRN on unseen domains: {'; '.join(ahead)}." if ahead else ""
-    below = f"Below NeuRN on every unseen domain: {', '.join(behind)}." if behind else ""
+    below = f"Below NeuRN on every unseen domain: {'; '.join(behind)}." if behind else ""
     return [f"{said} {below}".strip()]
 
 

@@ -46,7 +46,7 @@ def test_with_one_seed_there_is_neither_interval_nor_q(build_report: Build) -> N
 
 
 def test_what_lies_above_neurn_is_named_and_what_lies_below(build_report: Build) -> None:
-    assert "Below NeuRN on every unseen domain: RandConv, LCN." in text_of(build_report())
+    assert "Below NeuRN on every unseen domain: RandConv; LCN." in text_of(build_report())
     table = build_report().table("transfer_overall")
     ahead = (table["reference"] == "neurn") & (table["method"] == "randconv") & (table["target"] == "digits_m")
     changed = table.assign(
