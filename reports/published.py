@@ -77,7 +77,7 @@ CITATIONS: Final = (
         "the recordings, the stimuli and the layout of the data",
     ),
     (
-        "Allen Institute for Brain Science. Allen Brain Observatory – Visual Coding (2-photon). 2016.",
+        "Allen Institute MindScope Program (2016). Allen Brain Observatory – 2-photon Visual Coding [dataset].",
         "observatory.brain-map.org/visualcoding",
         "https://observatory.brain-map.org/visualcoding",
         "the data set itself, under the Allen Institute's terms of use",
