@@ -82,7 +82,7 @@ def _with_validation(kept: int) -> int:
 
 def _bare(model: nn.Module, loop: Loop) -> Callable[[], None]:
     """Return steps on float batches that lie on the device already: no order, no conversion."""
-    layout = torch.channels_last if loop.device.type == "cuda" else torch.contiguous_format
+    layout = torch.channels_last
     model = model.to(loop.device, memory_format=layout)  # type: ignore[call-overload]
     batches = [
         (images.to(torch.float32, memory_format=layout) / 255, labels)

@@ -193,9 +193,8 @@ def predict_domain(model: nn.Module, images: Tensor, device: torch.device, batch
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Return uint8 images as float32 in [0, 1], channels last on CUDA (where convolutions want them so)."""
-    layout = torch.channels_last if images.is_cuda else torch.contiguous_format
-    return images.to(torch.float32, memory_format=layout).div_(255.0)
+    """Return uint8 images as float32 in [0, 1], channels last in memory (where convolutions want them so)."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255.0)
 
 
 def score(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Evaluation:

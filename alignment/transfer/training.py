@@ -336,10 +336,14 @@ class _Run:
         self.loop.method.load_state_dict(part["method"])
         device = self.loop.device
         self.best = {name: tensor.to(device) for name, tensor in part["best"].items()}
+        trained = self.loop.optimiser.param_groups[0]["params"]
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in part["optimiser"].items():
             index, _, key = name.partition("/")
-            moments.setdefault(int(index), {})[key] = tensor
+            weight = trained[int(index)]
+            # In the weight's own layout: the fused optimiser walks through both in the order of the memory.
+            laid = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+            moments.setdefault(int(index), {})[key] = laid
         groups = self.loop.optimiser.state_dict()["param_groups"]
         self.loop.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self.state = _Progress(**told["progress"])
