@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .data import ReportData
+from .findings_rsa import rsa_findings
 from .findings_transfer import transfer_findings
 from .views import GROUP_NAMES, group_scores, model_scores, paired_groups, primary_representation
 from .words import interval, signed, verdict
@@ -37,7 +38,8 @@ def key_findings(data: ReportData) -> list[tuple[str, str]]:
                 "caution",
             )
         )
-    sentences = [*_alignment(data), *_classes(data), *_overlap(data), *transfer_findings(data), *data.notes]
+    sentences = [*_alignment(data), *_classes(data), *_overlap(data), *rsa_findings(data)]
+    sentences += [*transfer_findings(data), *data.notes]
     return found + [(sentence, "") for sentence in sentences]
 
 
