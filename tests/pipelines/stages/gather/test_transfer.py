@@ -200,4 +200,5 @@ def test_the_run_has_every_table(tiny: Any) -> None:
     names = {path.stem for path in (tiny.run / "tables").glob("transfer*.csv")}
     parts = ("seeds", "paired", "overall", "ranks", "recall", "confusion", "calibration", "features")
     assert names == {"transfer", *(f"transfer_{part}" for part in parts)}
-    assert "at most 100 images of each source's training split (train_limit)" in (tiny.run / "report.html").read_text()
+    page = (tiny.run / "report.html").read_text()
+    assert "training split (train_limit)" in page and "at most 100 images of each source" in page
