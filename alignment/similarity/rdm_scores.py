@@ -25,7 +25,7 @@ __all__ = ["MEAN_GROUP", "RdmScores", "rdm_differences", "score_rdms"]
 MEAN_GROUP = "mean"
 """The group that stands for the mean over all populations."""
 
-_LEAST_SCENES = 8  # both halves of the scenes must leave a correlation of several pairs
+_LEAST_SCENES = 6  # both halves of the scenes must leave a correlation of several pairs
 _NO_PATTERN = "all units respond alike to a scene, which leaves no pattern to correlate"
 
 

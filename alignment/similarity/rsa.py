@@ -290,7 +290,7 @@ def cka_permutation_test(a: Any, b: Any, *, permutations: int = 1000, seed: int 
     Raises
     ------
     InputError
-        Other shapes, different scenes, fewer than 8 scenes, or NaN.
+        Other shapes, different scenes, fewer than 6 scenes, or NaN.
 
     Examples
     --------
@@ -306,8 +306,8 @@ def cka_permutation_test(a: Any, b: Any, *, permutations: int = 1000, seed: int 
     first, second = _stack(a, "a", owner), _stack(b, "b", owner)
     _same_scenes(first, second, owner)
     scenes = first.shape[1]
-    if scenes < 8:
-        raise fail("a", owner, "products over at least 8 scenes", first.shape)
+    if scenes < 6:
+        raise fail("a", owner, "products over at least 6 scenes", first.shape)
     for name, stack in (("a", first), ("b", second)):
         check_finite(stack.reshape(len(stack), -1), name, owner)
     first, second = _u_centred(first), _u_centred(second)

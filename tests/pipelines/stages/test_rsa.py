@@ -265,6 +265,23 @@ class TestCells:
         assert "mean" not in set(found["scores"]["group"])
         assert scores.loc[("rsa_spearman", "same", "VISp"), "normalised"] > 0.9
 
+    def test_a_study_of_cells_reaches_the_report(
+        self,
+        tmp_path: Path,
+        nalign: Callable[..., Any],
+        write_study: Callable[..., Path],
+        only_brain: dict[str, Any],
+        light_report: list[Any],
+    ) -> None:
+        study = write_study(tmp_path, **only_brain, rsa={**FEW, "twins": 1})
+        result = nalign("run", study, "--cache", tmp_path / "store", "--out", tmp_path / "runs")
+        assert result.code == 0, result.err
+        (shown,) = light_report
+        assert set(shown.rsa["metric"]) == {"rsa_spearman", "cka"}
+        assert {"all", "area", "neuron_class"} == set(shown.rsa["group_by"])
+        assert set(shown.rsa_best["model"]) == {"pixels", "small_cnn"}
+        assert shown.rsa_differences is None and len(shown.rsa_twins)
+
 
 def test_pixels_are_the_scenes_behind_the_layer(files: Path) -> None:
     scenes = rsa_scenes(Given(), {"sizes": [9]}, context(scenes=str(files / "scenes.npy")))
