@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alignment.transfer import fusion
     from alignment.transfer.corruptions import SHIFTS, apply_shift
     from alignment.transfer.domains import Domain, check_domain, domain_files, list_domains, load_domain
     from alignment.transfer.evaluation import Evaluation, evaluate, wilson_interval
@@ -74,6 +75,7 @@ __all__ = [
     "domains_inside",
     "evaluate",
     "feature_distances",
+    "fusion",
     "list_domains",
     "load_domain",
     "paired_differences",
@@ -86,6 +88,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "fusion":
+        return importlib.import_module(f"{__name__}.fusion")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -136,7 +136,7 @@ class _Fusion:
         if brain.kind == "decoder":
             params |= {name: getattr(brain, name) for name in ("width", "depth", "heads", "epochs")}
         tokens = self._tokens({"pairs": pairs}, pairs.label)
-        return Task("brain_encoder", params, {"tokens": tokens, "pairs": pairs}, f"{brain.kind} {pairs.label}")
+        return Task("brain_encoder", params, {"tokens": tokens, "pairs": pairs}, pairs.label)
 
     def _head(self, variant: VariantConfig, seed: int, tokens: Task, predicted: Task, encoder: Task) -> Task:
         config = self.config

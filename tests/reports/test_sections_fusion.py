@@ -17,9 +17,9 @@ from reports.sections_fusion import ablation_table, fusion_findings, fusion_sect
 
 DESIGN = {
     "name": "the observatory", "images": 118, "units": 288, "kind": "ridge", "folds": 5, "features": 128,
-    "grid": [4, 4], "layer": "relu3", "has_cls": False, "simulated": True, "notes": ["2 cells were left out."], "rois": 3,
-    "encoder": "small_cnn", "classes": 20, "source": "cifar20", "reference": "image_only", "pearson": 0.1, "seeds": 3,
-    "width": 32, "depth": 1, "heads": 4, "patch": 24,
+    "grid": [4, 4], "layer": "relu3", "has_cls": False, "simulated": True, "rois": 3,
+    "notes": ["2 cells were left out."], "encoder": "small_cnn", "classes": 20, "source": "cifar20",
+    "reference": "image_only", "pearson": 0.1, "seeds": 3, "width": 32, "depth": 1, "heads": 4, "patch": 24,
 }  # fmt: skip
 HEADS = {
     "cross_attention": ("cross_attention", "predicted", 0.30),
