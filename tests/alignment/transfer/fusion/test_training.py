@@ -235,3 +235,14 @@ def test_a_loss_that_is_not_finite_ends_the_training() -> None:
     bad[7, 3] = np.nan
     with pytest.raises(DivergenceError, match="not finite in epoch 1"):
         train_head(Variant("v"), tokens, bad, labels, 3, options=SMALL, settings=QUICK, device="cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("fuse", ["cross_attention", "concatenate"])
+def test_mixed_precision_on_a_gpu_learns_as_well(fuse: str) -> None:
+    tokens, responses, labels = problem()
+    half = Tokens(tokens.cls.astype(np.float16), tokens.patches.astype(np.float16), (2, 2), False, "l")
+    done = train_head(Variant("v", fuse), half, responses, labels, 3, options=SMALL, settings=QUICK, device="cuda")
+    test = problem(150, seed=1)
+    assert done.device.startswith("cuda")
+    assert evaluate_head(done.head, *test, NAMES, device="cuda").accuracy > 0.9
