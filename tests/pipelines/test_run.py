@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from cache import Store
+from pipelines import files
 from pipelines import run as runs
 from pipelines.plan import make_plan
 from pipelines.study import load_study
@@ -103,7 +104,7 @@ def test_only_what_a_missing_result_needs_is_computed(tiny_copy, nalign, light_r
         tiny_copy.store.prune(stage=stage)
     result = nalign("run", tiny_copy.study, "--cache", tiny_copy.store.root, "--out", tiny_copy.out)
     # Evaluations and activations are there, so that no network is trained again; the page shows the targets' images.
-    assert result.code == 0 and f"tiny: 6 computed, {tiny_copy.tasks - 6} kept" in result.out
+    assert result.code == 0 and f"tiny: 8 computed, {tiny_copy.tasks - 8} kept" in result.out
     assert tiny_copy.store.list("train") == [] and len(tiny_copy.store.list("domain")) == 2
 
 
@@ -169,7 +170,7 @@ def test_a_truncated_session_is_told_and_the_next_run_goes_on(
     file.write_bytes(whole)
     kept = sum(place.kept().values())
     again = place.run(study)
-    assert again.code == 0 and f"tiny: {8 - kept} computed, {kept} kept from before" in again.out
+    assert again.code == 0 and f"tiny: {9 - kept} computed, {kept} kept from before" in again.out
 
 
 def test_a_session_without_natural_scenes_is_told(place: Place, write_study, write_observatory, only_brain) -> None:
@@ -273,7 +274,7 @@ def test_a_disk_that_fills_while_the_run_folder_is_laid_out(tiny, place: Place, 
         raise OSError(number, "no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs.shutil, "copyfile", copyfile)
+        patch.setattr(files.shutil, "copyfile", copyfile)
         result = place.nalign("run", tiny.study, "--cache", tiny.store.root, "--out", place.folder / "runs")
     assert result.code == 1
     assert "cannot be written" in result.message and str(place.run_folder) in result.message
@@ -301,8 +302,8 @@ def test_one_failing_task_stops_only_what_needs_it(tiny, place: Place, write_stu
         patch.setattr(networks, "train", train)
         result = place.run(study)
     assert result.code == 1
-    # Two evaluations, the features, the activations, their comparison, the pair and the report need it.
-    assert f"1 of {tiny.tasks} tasks failed, 7 that need them were skipped" in result.message
+    # Two evaluations, the features, the activations, their comparison, the pair, the claims and the report need it.
+    assert f"1 of {tiny.tasks} tasks failed, 8 that need them were skipped" in result.message
     assert "train small_cnn neurn on digits seed 0: " in result.message
     assert "RuntimeError: no such kernel" in result.message and "the next run goes on from there" in result.message
     log = place.run_folder / "errors.log"
