@@ -227,7 +227,7 @@ def _statistics(data: ReportData) -> TableBlock:
         Column("label", "layer"),
     ]
     columns.append(Column("distance", "distance", 2))
-    for name, said in (("active", "share > 0"), ("sparsity", "sparsity")):
+    for name, said in (("active", "> 0"), ("sparsity", "sparsity")):
         columns += [Column(f"{name}_source", f"{said}, source", 2), Column(f"{name}_target", f"{said}, target", 2)]
     caption = (
         "Distance of the domains, and statistics of the layers' outputs on each, mean over "
