@@ -149,46 +149,13 @@ def encoder_figure(data: ReportData) -> Drawing | None:
         return None
     table = data.table("fusion_encoder").sort_values("r", ascending=False, kind="stable")
     shown = table.head(_MOST_ROIS).iloc[::-1]
-    ceilings = bool(shown["ceiling"].notna().any())
     with style():
-        figure = new_figure(
-            "Held-out prediction of each region", PAGE_WIDTH, 1.2 + 0.155 * len(shown), mark=mark_of(data)
-        )
+        height = 1.2 + 0.155 * len(shown)
+        figure = new_figure("Held-out prediction of each region", PAGE_WIDTH, height, mark=mark_of(data))
         axes = figure.add_subplot()
-        places = np.arange(len(shown))
-        bad = shown["worse_than_mean"].to_numpy(bool)
-        for place, (_, row) in zip(places, shown.iterrows(), strict=True):
-            colour = class_colour(row["neuron_class"])
-            hatch = "////" if row["worse_than_mean"] else None
-            axes.barh(
-                place,
-                row["r"],
-                height=0.66,
-                color=colour,
-                alpha=0.35 if hatch else 0.85,
-                hatch=hatch,
-                edgecolor="white",
-                linewidth=0,
-            )
-        axes.errorbar(
-            shown["r"],
-            places,
-            xerr=shown["r_sd"].fillna(0) / np.sqrt(shown["units"]),
-            fmt="none",
-            ecolor=INK,
-            elinewidth=0.7,
-        )
-        if ceilings:
-            axes.scatter(
-                shown["ceiling"], places, marker="|", s=40, color=INK, linewidth=1.4, zorder=3, label="noise ceiling"
-            )
-        for kind, colour in CLASS_COLOURS.items():
-            if (shown["neuron_class"] == kind).any():
-                axes.barh(0, 0, color=colour, alpha=0.85, label=kind)
-        if bad.any():
-            axes.barh(0, 0, color=MUTED, alpha=0.35, hatch="////", edgecolor="white", label="worse than the mean")
+        _region_bars(axes, shown)
         labels = [f"{row['roi']}  ({int(row['units'])})" for _, row in shown.iterrows()]
-        axes.set_yticks(places, labels, fontsize=6.3)
+        axes.set_yticks(np.arange(len(shown)), labels, fontsize=6.3)
         axes.axvline(0, color=MUTED, linewidth=0.7)
         axes.set_xlabel("Pearson r between predicted and measured response, images held out")
         axes.set_ylim(-0.7, len(shown) - 0.3)
@@ -198,13 +165,32 @@ def encoder_figure(data: ReportData) -> Drawing | None:
             figure.legend(handles, words, loc="outside lower center", ncols=len(words))
     more = f" The best {_MOST_ROIS} of {len(table)} regions." if len(table) > _MOST_ROIS else ""
     told = "Nothing tells the noise of these responses, so no ceiling is drawn."
-    if ceilings:
+    if shown["ceiling"].notna().any():
         told = "Ticks: mean noise ceiling, the root of the split-half reliability."
     caption = (
         "Mean over a region's units (their number in brackets) of the correlation over images that the encoder was not "
         f"fitted on; lines are standard errors over units. {told}{more}"
     )
     return Drawing("fusion_encoder", figure, caption, "Bars of held-out correlation by region with noise ceilings.")
+
+
+def _region_bars(axes: Axes, shown: pd.DataFrame) -> None:
+    places = np.arange(len(shown))
+    worse = shown["worse_than_mean"].to_numpy(bool)
+    for place, bad, (_, row) in zip(places, worse, shown.iterrows(), strict=True):
+        looks: dict[str, Any] = {"alpha": 0.35, "hatch": "////"} if bad else {"alpha": 0.85}
+        colour = class_colour(row["neuron_class"])
+        axes.barh(place, row["r"], height=0.66, color=colour, edgecolor="white", linewidth=0, **looks)
+    error = numbers(shown, "r_sd").fillna(0) / np.sqrt(shown["units"])
+    axes.errorbar(shown["r"], places, xerr=error, fmt="none", ecolor=INK, elinewidth=0.7)
+    if shown["ceiling"].notna().any():
+        look: dict[str, Any] = {"marker": "|", "s": 40, "color": INK, "linewidth": 1.4, "zorder": 3}
+        axes.scatter(numbers(shown, "ceiling"), places, label="noise ceiling", **look)
+    for kind, colour in CLASS_COLOURS.items():
+        if (shown["neuron_class"] == kind).any():
+            axes.barh(0, 0, color=colour, alpha=0.85, label=kind)
+    if worse.any():
+        axes.barh(0, 0, color=MUTED, alpha=0.35, hatch="////", edgecolor="white", label="worse than the mean")
 
 
 def attention_figure(data: ReportData) -> Drawing | None:
