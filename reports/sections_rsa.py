@@ -18,9 +18,9 @@ _BEST = [
     Column("layer", "best layer"),
     Column("value", "Spearman", 3),
     Column("interval", "95 % interval", sort_by="ci_low"),
-    Column("half_value", "layer chosen on other scenes", 3),
-    Column("twins", "random twins, mean (range)", sort_by="twin_mean"),
-    Column("null_high", "shuffled, 95th percentile", 3),
+    Column("half_value", "on other scenes", 3),
+    Column("twins", "random twins (range)", sort_by="twin_mean"),
+    Column("null_high", "shuffled", 3),
     Column("p", "p", 4),
     Column("normalised", "of the ceiling", 2),
     Column("cka", "CKA, best", 3),
@@ -32,8 +32,8 @@ _DIFFERENCES = [
     Column("difference", "difference", 3, signed=True),
     Column("interval", "95 % interval", sort_by="ci_low"),
     Column("p", "p", 4),
-    Column("half_difference", "layers chosen on other scenes", 3, signed=True),
-    Column("counts", "populations higher, lower (q < 0.05)", sort_by="higher"),
+    Column("half_difference", "on other scenes", 3, signed=True),
+    Column("counts", "q < 0.05: higher, lower", sort_by="higher"),
 ]
 
 
@@ -82,8 +82,10 @@ def _best_table(data: ReportData) -> list[Block]:
     )
     over = f"mean over {len(shown_groups(data, summary=False))} populations" if by == "mean" else "all cells"
     caption = (
-        f"Best layers, {over}. Intervals by bootstrap over scenes, the layer held; p against shuffled scenes, the best "
-        "of all layers beside the best of all. CKA is unbiased and linear, of its own best layer."
+        f"Best layers, {over}. Intervals by bootstrap over scenes, the layer held. On other scenes: the layer chosen on "
+        "half of the scenes, scored on the other half. Shuffled: 95th percentile of the best of all layers with the "
+        "scenes shuffled, which p compares with."
+        + (" CKA is unbiased and linear, of its own best layer." if len(cka) else "")
     )
     return [table_block(rows, _BEST, caption, csv="rsa_best")]
 
@@ -118,7 +120,8 @@ def _difference_table(data: ReportData) -> list[Block]:
     )
     caption = (
         "With a layer in front less without, between best layers; trained networks were trained with the layer in "
-        "front. Two-sided bootstrap p over the same resamples of scenes on both sides."
+        "front. Two-sided bootstrap p over the same resamples of scenes on both sides; last, how many populations' own "
+        "best layers score higher and lower."
     )
     return [table_block(rows, _DIFFERENCES, caption, csv="rsa_differences")]
 
