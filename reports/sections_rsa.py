@@ -82,8 +82,8 @@ def _best_table(data: ReportData) -> list[Block]:
     )
     over = f"mean over {len(shown_groups(data, summary=False))} populations" if by == "mean" else "all cells"
     caption = (
-        f"Best layers, {over}. Intervals by bootstrap over scenes, the layer held. On other scenes: the layer chosen on "
-        "half of the scenes, scored on the other half. Shuffled: 95th percentile of the best of all layers with the "
+        f"Best layers, {over}. Intervals by bootstrap over scenes, the layer held. On other scenes: the layer chosen "
+        "on half of the scenes, scored on the other half. Shuffled: 95th percentile of the best of all layers with the "
         "scenes shuffled, which p compares with."
         + (" CKA is unbiased and linear, of its own best layer." if len(cka) else "")
     )
