@@ -41,8 +41,9 @@ def build_sections(data: ReportData) -> list[Section]:
     glance = figure_block(alignment_and_transfer(data), "Nothing in this study was scored both without and with NeuRN.")
     sections = [
         Section("findings", "Key findings", (first,)),
-        Section("glance", "Alignment beside domain transfer", (glance, *link_blocks(data))),
     ]
+    if data.has_neurons or not data.has_brain:  # matrices hold no cells whose scores stand beside transfer
+        sections.append(Section("glance", "Alignment beside domain transfer", (glance, *link_blocks(data))))
     if data.has_neurons:
         sections += alignment_sections(data)
         if data.has("similarity"):
