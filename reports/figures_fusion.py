@@ -85,7 +85,7 @@ def _draw_boxes(axes: Axes, design: Any) -> None:
         4,
         19,
         12,
-        f"brain transformer\n{design['depth']} layers, {design['heads']} heads\n→ [CLS], {width}",
+        f"brain transformer\ndepth {design['depth']}, {design['heads']} heads\n→ [CLS], {width}",
         _BRAIN,
     )
     _box(

@@ -11,10 +11,10 @@ from .figures_fusion import attention_figure, design_figure, encoder_figure, num
 from .figures_fusion_scores import SHIFTED, ablation_figure, heat_figure, rows_of, severity_figure, variant_kind
 from .findings import signed
 
-__all__ = ["fusion_findings", "fusion_sections"]
+__all__ = ["ablation_tables", "fusion_findings", "fusion_sections"]
 
 _CONTROLS = ("shuffled", "random", "projection")
-_MAIN = 9
+_MAIN = 6
 
 
 def fusion_sections(data: ReportData) -> list[Section]:
@@ -23,7 +23,7 @@ def fusion_sections(data: ReportData) -> list[Section]:
         return []
     blocks: list[Block] = [Findings(fusion_findings(data)), figure_block(design_figure(data), "")]
     blocks += [figure_block(encoder_figure(data), ""), encoder_table(data)]
-    blocks += [figure_block(ablation_figure(data), ""), ablation_table(data)]
+    blocks += [figure_block(ablation_figure(data), ""), *ablation_tables(data)]
     for drawing in (severity_figure(data), heat_figure(data), attention_figure(data)):
         if drawing is not None:
             blocks.append(figure_block(drawing, ""))
@@ -107,46 +107,45 @@ def encoder_table(data: ReportData) -> TableBlock:
     return table_block(table, columns, caption, csv="fusion_encoder")
 
 
-def ablation_table(data: ReportData) -> TableBlock:
-    """Lay out every head: accuracy within and out of the domain, and its difference to the reference."""
+def ablation_tables(data: ReportData) -> list[TableBlock]:
+    """Lay out every head within the domain and over the shifted ones, with its difference to the reference."""
     design = data.fusion_design or {}
-    source, reference = design.get("source"), design.get("reference")
-    seeds, paired = data.table("fusion_seeds"), data.table("fusion_paired")
+    present = set(data.table("fusion_seeds")["target"])
+    places = [(str(design.get("source")), f"on {design.get('source')} as it is"), (SHIFTED, "over all shifted domains")]
+    return [_ablation(data, target, words) for target, words in places if target in present]
+
+
+def _ablation(data: ReportData, target: str, words: str) -> TableBlock:
+    reference = (data.fusion_design or {}).get("reference")
+    paired = rows_of(data, "fusion_paired", target).set_index("variant")
     rows = []
-    for name in dict.fromkeys(seeds["variant"]):
-        own = seeds[seeds["variant"] == name].set_index("target")
-        first = own.iloc[0]
-        row = {"variant": _word(name) + (" (reference)" if name == reference else ""), "given": _given(first)}
-        row |= {"pearson": first["pearson"], "units": first["units"], "weights": first["weights"]}
-        if first["fuse"] in ("image", "linear"):
-            row |= {"pearson": np.nan, "units": np.nan}
-        for key, target in (("own", source), ("shifted", SHIFTED)):
-            if target not in own.index:
-                continue
-            row |= {key: _spread(own.loc[target]), f"{key}_mean": own.loc[target, "mean"]}
-            row[f"{key}_ece"] = own.loc[target, "ece"]
-            tested = paired[(paired["variant"] == name) & (paired["target"] == target)]
-            if len(tested):
-                row |= {f"{key}_difference": _difference(tested.iloc[0]), f"{key}_q": tested.iloc[0]["q"]}
-                row[f"{key}_sort"] = tested.iloc[0]["difference"]
+    for _, own in rows_of(data, "fusion_seeds", target).iterrows():
+        name, blind = own["variant"], own["fuse"] in ("image", "linear")
+        row = {"variant": _word(name) + (" (reference)" if name == reference else ""), "given": _given(own)}
+        row |= {"pearson": np.nan if blind else own["pearson"], "units": np.nan if blind else own["units"]}
+        row |= {"weights": own["weights"], "accuracy": _spread(own), "mean": own["mean"], "ece": own["ece"]}
+        if name in paired.index:
+            tested = paired.loc[name]
+            row |= {"difference": _difference(tested), "sort": tested["difference"], "q": tested["q"]}
         rows.append(row)
-    table = pd.DataFrame(rows)
-    columns = [Column("variant", "head"), Column("given", "is given"), Column("pearson", "λ", 2)]
-    columns += [Column("units", "units"), Column("weights", "weights")]
-    for key, words in (("own", str(source)), ("shifted", SHIFTED)):
-        columns.append(Column(key, f"{words}, %", sort_by=f"{key}_mean"))
-        columns.append(Column(f"{key}_difference", "− reference, points", sort_by=f"{key}_sort"))
-        columns += [Column(f"{key}_q", "q", 2), Column(f"{key}_ece", "ECE", 3)]
-    for column in columns:
-        if column.sort_by is not None and column.sort_by not in table:
-            table[column.sort_by] = np.nan
+    columns = [
+        Column("variant", "head"),
+        Column("given", "is given"),
+        Column("pearson", "λ", 2),
+        Column("units", "units"),
+        Column("weights", "weights"),
+        Column("accuracy", "accuracy, %", sort_by="mean"),
+        Column("difference", "− reference, points", sort_by="sort"),
+        Column("q", "q", 2),
+        Column("ece", "ECE", 3),
+    ]
     caption = (
-        f"Accuracy, mean ± standard deviation over seeds; the difference to {_word(reference)} paired by seed with its "
-        "95 % interval (Student's t), q by Benjamini-Hochberg over the heads; ECE is the expected calibration error. "
-        "Shuffled, random and projected responses say nothing of a brain: a head must pass them, not only the "
-        "image, for the brain to be what helps."
+        f"Heads {words}: accuracy, mean ± standard deviation over seeds; the difference to {_word(reference)} paired "
+        "by seed with its 95 % interval (Student's t), q by Benjamini-Hochberg over the heads; ECE is the expected "
+        "calibration error. Shuffled, random and projected responses say nothing of a brain: a head must pass them, "
+        "not only the image, for the brain to be what helps."
     )
-    return table_block(table, columns, caption, csv="fusion_paired")
+    return table_block(pd.DataFrame(rows), columns, caption, csv="fusion_paired")
 
 
 def domain_table(data: ReportData) -> TableBlock:
@@ -158,7 +157,7 @@ def domain_table(data: ReportData) -> TableBlock:
     chosen = whole[:_MAIN]
     if reference in whole and reference not in chosen:
         chosen = [*whole[: _MAIN - 1], reference]
-    columns = [Column("target", "domain")] + [Column(name, f"{_word(name)}, %", 1) for name in chosen]
+    columns = [Column("target", "domain")] + [Column(name, _word(name), 1) for name in chosen]
     rows = []
     for target in dict.fromkeys(seeds["target"]):
         own = seeds[seeds["target"] == target].set_index("variant")
@@ -168,8 +167,8 @@ def domain_table(data: ReportData) -> TableBlock:
             cells.append(heat_cell(Cell(_spread(own.loc[name]), repr(mean), True), mean))
         rows.append(tuple(cells))
     caption = (
-        "Accuracy (%) on every domain, mean ± standard deviation over seeds, of the heads that use all regions; the "
-        "CSV has every head with its Wilson interval and calibration."
+        "Accuracy (%) on every domain, mean ± standard deviation over seeds, of the first heads that use all "
+        "regions; the CSV has every head with its Wilson interval and calibration."
     )
     return TableBlock(tuple(columns), tuple(rows), caption, "fusion")
 
