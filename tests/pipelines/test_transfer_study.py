@@ -36,6 +36,8 @@ def test_every_condition_is_a_row_and_marked(tmp_path: Path, study: Path, nalign
     }  # fmt: skip
     assert set(table.loc[table["sees_target"], "method"]) == {"dann"}
     assert set(table.loc[table["sees_target"], "target"]) == {"digits_m", "digits.blur-5"}
-    assert any("first trained on another domain of 10 classes, its classifier kept" in note for note in light_report[0].notes)
+    assert any(
+        "first trained on another domain of 10 classes, its classifier kept" in note for note in light_report[0].notes
+    )
     again = nalign("run", study, *place)
     assert again.code == 0 and " 0 computed" in again.out
