@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from reports import DensityPair, DomainImages, Examples, MapExample, ReportData
+from reports import AttentionMaps, DensityPair, DomainImages, Examples, MapExample, ReportData
 
 AREAS = ("VISp", "VISl", "VISal", "VISpm", "VISam", "VISrl")
 GENOTYPES = {
@@ -316,6 +316,73 @@ def make_embedding(rng: np.random.Generator, cells: pd.DataFrame) -> pd.DataFram
     return frame.assign(kept=rng.random(len(cells)) < 0.6, cluster=rng.integers(0, 10, len(cells)))
 
 
+ALL_SHIFTED = "all shifted"
+FUSION_DESIGN = {
+    "name": "the observatory", "images": 118, "units": 288, "kind": "ridge", "folds": 5, "features": 128,
+    "grid": [4, 4], "layer": "relu3", "has_cls": False, "simulated": True, "rois": 3,
+    "notes": ["2 cells were left out."], "encoder": "small_cnn", "classes": 20, "source": "cifar20",
+    "reference": "image_only", "pearson": 0.1, "seeds": 3, "width": 32, "depth": 1, "heads": 4, "patch": 24,
+}  # fmt: skip
+FUSION_HEADS = {
+    "cross_attention": ("cross_attention", "predicted", 0.30),
+    "shuffled": ("cross_attention", "shuffled", 0.29),
+    "projection": ("cross_attention", "projection", 0.31),
+    "image_only": ("image", "predicted", 0.28),
+    "linear": ("linear", "predicted", 0.25),
+}
+FUSION_TARGETS = {
+    "cifar20": ("none", np.nan, 0.0),
+    "cifar20.jpeg-1": ("jpeg", 1, -0.05),
+    "cifar20.jpeg-5": ("jpeg", 5, -0.1),
+    ALL_SHIFTED: (ALL_SHIFTED, np.nan, -0.075),
+}
+
+
+def make_fusion_parts(seeds: int = 3) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    rows = []
+    for variant, (fuse, responses, level) in FUSION_HEADS.items():
+        for target, (shift, severity, drop) in FUSION_TARGETS.items():
+            for seed in range(seeds):
+                row = {"variant": variant, "source": "cifar20", "target": target, "seed": seed, "fuse": fuse}
+                row |= {"responses": responses, "pearson": 0.1, "shift": shift, "severity": severity, "n": 2000}
+                row |= {"units": 288, "weights": 19500 if fuse != "linear" else 2580, "ece": 0.1, "seconds": 3.0}
+                rows.append(row | {"accuracy": level + drop + 0.01 * rng.normal()})
+    table = pd.DataFrame(rows)
+    grouped = table.groupby(["variant", "target"], sort=False)
+    means = pd.DataFrame({"mean": grouped["accuracy"].mean(), "sd": grouped["accuracy"].std(), "seeds": seeds})
+    told = grouped[["fuse", "responses", "pearson", "units", "weights", "shift", "severity", "ece", "n"]].first()
+    wide = means["mean"].unstack("target")
+    paired = [
+        {"variant": variant, "target": target, "reference": "image_only", "seeds": seeds, "p": 0.04, "q": 0.06,
+         "difference": wide.loc[variant, target] - wide.loc["image_only", target], "ci_low": -0.02, "ci_high": 0.06}
+        for variant in FUSION_HEADS if variant != "image_only" for target in FUSION_TARGETS
+    ]  # fmt: skip
+    encoder = pd.DataFrame(
+        {
+            "roi": ["VISp Cux2", "VISl Sst", "VISam Vip"],
+            "neuron_class": ["excitatory", "inhibitory", "inhibitory"],
+            "units": [20, 10, 5],
+            "r": [0.31, 0.22, -0.02],
+            "r_sd": [0.1, 0.1, np.nan],
+            "ceiling": [0.6, 0.5, np.nan],
+            "r2": [0.08, 0.03, -0.2],
+            "worse_than_mean": [False, False, True],
+        }
+    )
+    images = rng.integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
+    maps = rng.random((4, 4, 4)).astype(np.float32)
+    maps /= maps.sum(axis=(1, 2), keepdims=True)
+    return {
+        "fusion": table,
+        "fusion_seeds": means.join(told).reset_index(),
+        "fusion_paired": pd.DataFrame(paired),
+        "fusion_encoder": encoder,
+        "fusion_design": FUSION_DESIGN,
+        "attention": [AttentionMaps("cross_attention", images, maps, list("abcd"))],
+    }
+
+
 def make_report(seed: int = 0) -> ReportData:
     rng = np.random.default_rng(seed)
     cells = make_cells(rng)
@@ -343,6 +410,7 @@ def make_report(seed: int = 0) -> ReportData:
         "transfer": transfer,
         **make_transfer_tables(transfer, np.random.default_rng(seed + 1)),
         "protocol": "Training images: digits 1,347. Test images, looked at once, at the end: digits 540.",
+        **make_fusion_parts(),
         "sessions": make_sessions(cells),
         "marginals": pd.DataFrame(
             {
@@ -377,6 +445,12 @@ def make_report(seed: int = 0) -> ReportData:
         "notes": ["Three cells of 396 were constant and are left out."],
     }
     return ReportData(**parts)
+
+
+@pytest.fixture(scope="session")
+def make_fusion() -> Callable[..., dict[str, Any]]:
+    """``make_fusion(seeds=3)``: the parts of a report that are about fusion."""
+    return make_fusion_parts
 
 
 @pytest.fixture(scope="session")

@@ -3,82 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from reports import AttentionMaps, ReportData
+from reports import ReportData
 from reports.blocks import FigureBlock, Findings, TableBlock
 from reports.figures_fusion import attention_figure, design_figure, encoder_figure
 from reports.figures_fusion_scores import SHIFTED, ablation_figure, heat_figure, severity_figure, shown_variants
 from reports.sections_fusion import ablation_tables, fusion_findings, fusion_sections
 
-DESIGN = {
-    "name": "the observatory", "images": 118, "units": 288, "kind": "ridge", "folds": 5, "features": 128,
-    "grid": [4, 4], "layer": "relu3", "has_cls": False, "simulated": True, "rois": 3,
-    "notes": ["2 cells were left out."], "encoder": "small_cnn", "classes": 20, "source": "cifar20",
-    "reference": "image_only", "pearson": 0.1, "seeds": 3, "width": 32, "depth": 1, "heads": 4, "patch": 24,
-}  # fmt: skip
-HEADS = {
-    "cross_attention": ("cross_attention", "predicted", 0.30),
-    "shuffled": ("cross_attention", "shuffled", 0.29),
-    "projection": ("cross_attention", "projection", 0.31),
-    "image_only": ("image", "predicted", 0.28),
-    "linear": ("linear", "predicted", 0.25),
-}
-TARGETS = {"cifar20": ("none", np.nan, 0.0), "cifar20.jpeg-1": ("jpeg", 1, -0.05), "cifar20.jpeg-5": ("jpeg", 5, -0.1),
-           SHIFTED: (SHIFTED, np.nan, -0.075)}  # fmt: skip
-
-
-def make_fusion(seeds: int = 3) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    rows = []
-    for variant, (fuse, responses, level) in HEADS.items():
-        for target, (shift, severity, drop) in TARGETS.items():
-            for seed in range(seeds):
-                row = {"variant": variant, "source": "cifar20", "target": target, "seed": seed, "fuse": fuse}
-                row |= {"responses": responses, "pearson": 0.1, "shift": shift, "severity": severity, "n": 2000}
-                row |= {"units": 288, "weights": 19500 if fuse != "linear" else 2580, "ece": 0.1, "seconds": 3.0}
-                rows.append(row | {"accuracy": level + drop + 0.01 * rng.normal()})
-    table = pd.DataFrame(rows)
-    grouped = table.groupby(["variant", "target"], sort=False)
-    means = pd.DataFrame({"mean": grouped["accuracy"].mean(), "sd": grouped["accuracy"].std(), "seeds": seeds})
-    told = grouped[["fuse", "responses", "pearson", "units", "weights", "shift", "severity", "ece", "n"]].first()
-    wide = means["mean"].unstack("target")
-    paired = [
-        {"variant": variant, "target": target, "reference": "image_only", "seeds": seeds, "p": 0.04, "q": 0.06,
-         "difference": wide.loc[variant, target] - wide.loc["image_only", target], "ci_low": -0.02, "ci_high": 0.06}
-        for variant in HEADS if variant != "image_only" for target in TARGETS
-    ]  # fmt: skip
-    encoder = pd.DataFrame(
-        {
-            "roi": ["VISp Cux2", "VISl Sst", "VISam Vip"],
-            "neuron_class": ["excitatory", "inhibitory", "inhibitory"],
-            "units": [20, 10, 5],
-            "r": [0.31, 0.22, -0.02],
-            "r_sd": [0.1, 0.1, np.nan],
-            "ceiling": [0.6, 0.5, np.nan],
-            "r2": [0.08, 0.03, -0.2],
-            "worse_than_mean": [False, False, True],
-        }
-    )
-    images = rng.integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
-    maps = rng.random((4, 4, 4)).astype(np.float32)
-    maps /= maps.sum(axis=(1, 2), keepdims=True)
-    return {
-        "fusion": table,
-        "fusion_seeds": means.join(told).reset_index(),
-        "fusion_paired": pd.DataFrame(paired),
-        "fusion_encoder": encoder,
-        "fusion_design": DESIGN,
-        "attention": [AttentionMaps("cross_attention", images, maps, list("abcd"))],
-    }
-
 
 @pytest.fixture
-def data(report_data: ReportData) -> ReportData:
+def data(report_data: ReportData, make_fusion: Callable[..., dict[str, Any]]) -> ReportData:
     return dataclasses.replace(report_data, **make_fusion())
 
 
@@ -87,7 +27,8 @@ def said(data: ReportData) -> str:
 
 
 def test_a_study_without_fusion_has_no_such_section(report_data: ReportData) -> None:
-    assert fusion_sections(report_data) == []
+    gone = dict.fromkeys(("fusion", "fusion_seeds", "fusion_paired", "fusion_encoder", "fusion_design"))
+    assert fusion_sections(dataclasses.replace(report_data, **gone, attention=())) == []
 
 
 def test_the_section_holds_every_figure_and_table(data: ReportData) -> None:
@@ -119,7 +60,7 @@ def test_a_simulated_brain_is_said_so_in_words_and_on_every_figure(data: ReportD
     ]
     assert all("SIMULATED" in [text.get_text() for text in one.figure.texts] for one in drawings)
     assert "SIMULATED" in said(data)
-    real = dataclasses.replace(data, simulated=False, fusion_design={**DESIGN, "simulated": False})
+    real = dataclasses.replace(data, simulated=False, fusion_design={**data.fusion_design, "simulated": False})
     assert "SIMULATED" not in said(real)
     assert not any(text.get_text() == "SIMULATED" for text in design_figure(real).figure.texts)
 
@@ -153,7 +94,9 @@ def test_the_table_shows_each_head_once_with_its_difference(data: ReportData) ->
     assert [row[1].text for row in table.rows][-2:] == ["the image alone"] * 2
 
 
-def test_one_seed_has_no_interval_and_no_shift_no_panel(data: ReportData) -> None:
+def test_one_seed_has_no_interval_and_no_shift_no_panel(
+    data: ReportData, make_fusion: Callable[..., dict[str, Any]]
+) -> None:
     parts = make_fusion(seeds=1)
     paired = parts["fusion_paired"].assign(ci_low=np.nan, ci_high=np.nan, p=np.nan, q=np.nan)
     alone = dataclasses.replace(data, **{**parts, "fusion_paired": paired})
@@ -183,7 +126,7 @@ def test_many_regions_are_cut_to_the_best(data: ReportData) -> None:
 
 def test_a_decoder_and_a_transformer_are_drawn_by_their_names(data: ReportData) -> None:
     other = dataclasses.replace(
-        data, fusion_design={**DESIGN, "kind": "decoder", "has_cls": True, "encoder": "timm:vit_small"}
+        data, fusion_design={**data.fusion_design, "kind": "decoder", "has_cls": True, "encoder": "timm:vit_small"}
     )
     words = [text.get_text() for text in design_figure(other).figure.axes[0].texts]
     assert any("decoder" in word for word in words) and any("[CLS]\n128" in word for word in words)
