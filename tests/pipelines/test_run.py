@@ -132,7 +132,7 @@ def test_a_folder_without_an_observatory_is_told(place: Place, write_study) -> N
     for name in ("empty", "gone"):
         result = place.run(write_study(place.folder, observatory={"folder": str(place.folder / name)}))
         assert result.code == 1
-        assert str(place.folder / name) in result.message and "nalign observatory fetch" in result.message
+        assert str(place.folder / name) in result.message and "nalign observatory list --refresh" in result.message
 
 
 def test_a_missing_session_is_told_and_the_next_run_goes_on(

@@ -13,6 +13,9 @@ from reports import ReportData
 from reports.data import TABLES
 from reports.tables import FROM_NEURONS, export_tables
 
+# The synthetic study has no dissimilarities; their tables are written in test_sections_rsa.
+HELD = [name for name in TABLES if not name.startswith("rsa")]
+
 
 @pytest.fixture(scope="module")
 def folder(report_data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -21,14 +24,14 @@ def folder(report_data: ReportData, tmp_path_factory: pytest.TempPathFactory) ->
     return target
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", HELD)
 def test_every_table_is_written_whole(name: str, folder: Path, report_data: ReportData) -> None:
     read = pd.read_csv(folder / f"{name}.csv")
     held = report_data.table(name)
     assert len(read) == len(held) and set(held.columns) <= set(read.columns)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", HELD)
 @pytest.mark.parametrize("simulated", [True, False])
 def test_tables_of_neurons_say_whether_they_are_simulated(
     name: str, simulated: bool, build_report: Callable[..., ReportData], tmp_path: Path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 import pipelines
 from alignment.brain import represent
 from alignment.similarity import rmse
+from cache import Store
 from neural_alignment import DataError, InputError
 from pipelines import compare_run
 from pipelines.plan import make_plan
@@ -25,8 +28,16 @@ METRICS = {"rmse_mean", "rmse_nearest", "kde_iou_unit"}
 
 
 @pytest.fixture(scope="module")
+def tiny(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The tiny study with a store of its own, which comparisons add their results to."""
+    store = tmp_path_factory.mktemp("compare") / "store"
+    shutil.copytree(tiny.store.root, store)
+    return dataclasses.replace(tiny, store=Store(store))
+
+
+@pytest.fixture(scope="module")
 def run(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of the tiny study to write comparisons into; the store is shared."""
+    """A run folder of the tiny study to write comparisons into."""
     folder = tmp_path_factory.mktemp("compare") / "tiny"
     folder.mkdir()
     (folder / "study.yaml").write_text((tiny.run / "study.yaml").read_text())
