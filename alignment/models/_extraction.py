@@ -77,6 +77,20 @@ class Plan:
 
 
 @contextmanager
+def placed(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Bring a model to a device, in evaluation mode; it goes back as it came."""
+    with ExitStack() as stack:
+        modes = {module: module.training for module in model.modules()}
+        stack.callback(_restore, modes)
+        home = next((p.device for p in model.parameters()), torch.device("cpu"))
+        if home != device:
+            model.to(device)
+            stack.callback(model.to, home)
+        model.eval()
+        yield
+
+
+@contextmanager
 def prepared(model: nn.Module, images: Any, layers: Any, grid: Any, batch_size: int, device: str) -> Iterator[Plan]:
     """Check everything that can be checked before the run; the model goes back as it came."""
     if not isinstance(model, nn.Module):
@@ -87,14 +101,7 @@ def prepared(model: nn.Module, images: Any, layers: Any, grid: Any, batch_size: 
     target = check_device(device)
     net = network_of(model)
     check_finite(net.state_dict(), getattr(model, "name", type(net).__name__))
-    with ExitStack() as stack:
-        modes = {module: module.training for module in model.modules()}
-        stack.callback(_restore, modes)
-        home = next((p.device for p in model.parameters()), torch.device("cpu"))
-        if home != target:
-            model.to(target)
-            stack.callback(model.to, home)
-        model.eval()
+    with placed(model, target), ExitStack() as stack:
         first = torch.from_numpy(check_batch(images[:1], 0)).to(target)
         every = probe(model, net, first)
         calls, skipped = choose(net, every, layers)

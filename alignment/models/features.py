@@ -7,7 +7,6 @@ handed over, and layers that would not fit together are read in several passes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from alignment._validation import check_integer, fail
+from alignment.models._extraction import placed
 from alignment.models._extraction_checks import check_batch, check_device, check_images
 from alignment.models._probe import Call, choose, fold, hooked, probe
 from alignment.models.weights import check_finite, network_of
@@ -106,14 +106,7 @@ def layer_features(
     target = check_device(device)
     net = network_of(model)
     check_finite(net.state_dict(), getattr(model, "name", type(net).__name__))
-    with ExitStack() as stack:
-        modes = {module: module.training for module in model.modules()}
-        stack.callback(_restore, modes)
-        home = next((p.device for p in model.parameters()), torch.device("cpu"))
-        if home != target:
-            model.to(target)
-            stack.callback(model.to, home)
-        model.eval()
+    with placed(model, target):
         calls, _ = choose(net, probe(model, net, torch.from_numpy(check_batch(images[:1], 0)).to(target)), layers)
         done = 0
         for together in _passes(calls, len(images), max_bytes):
@@ -175,8 +168,3 @@ def _read(
 def _size(call: Call) -> int:
     assert call.layout is not None
     return call.layout.units * call.layout.height * call.layout.width
-
-
-def _restore(modes: dict[nn.Module, bool]) -> None:
-    for module, training in modes.items():
-        module.training = training
