@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,7 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
 def _sentence(inputs: Inputs, study: Mapping[str, Any], parts: Mapping[str, Any], transfer: bool) -> str:
     models = ", ".join(model["label"] or model["name"] for model in study["models"])
     listed = [LayerConfig.model_validate(layer).key for layer in study["layer_variants"]]
-    variants = " and ".join(_variant(name) for name in listed)
-    said = [f"{models}, {variants}"]
+    said = [f"{models}, {_variants(listed)}"]
     if parts:
         cells = parts["cells"]
         said.append(
@@ -84,5 +83,13 @@ def _sentence(inputs: Inputs, study: Mapping[str, Any], parts: Mapping[str, Any]
     return "; ".join(said) + "."
 
 
-def _variant(name: str) -> str:
-    return {"baseline": "without a layer in front", "neurn": "with NeuRN"}.get(name, f"with {name}")
+def _variants(labels: Sequence[str]) -> str:
+    """Say in words what stands in front of the networks."""
+    from reports.style import variant_label
+
+    layers = [variant_label(name) for name in labels if name != "baseline"]
+    said = ["without a layer in front"] if len(layers) < len(labels) else []
+    if layers:
+        *most, last = layers
+        said.append(f"with {', '.join(most)} or {last}" if most else f"with {last}")
+    return " and ".join(said)
