@@ -153,7 +153,7 @@ def group_scores(data: ReportData, group_by: str, metric: str, variant: str = "n
 
 
 def paired_groups(data: ReportData, group_by: str, metric: str) -> pd.DataFrame:
-    """Average NeuRN − baseline over layers and models for every group of cells.
+    """Average NeuRN − baseline over layers, then models, for every group of cells.
 
     Returns
     -------
@@ -174,7 +174,9 @@ def paired_groups(data: ReportData, group_by: str, metric: str) -> pd.DataFrame:
     chosen = chosen.assign(
         n_tests=1, n_lower=clear & (chosen["difference"] < 0), n_higher=clear & (chosen["difference"] > 0)
     )
-    means = chosen.groupby("group")[["difference", "ci_low", "ci_high"]].mean()
+    # Every model counts once, however many layers were read of it: as in the scores beside.
+    by_model = chosen.groupby(["group", "model"])[["difference", "ci_low", "ci_high"]].mean()
+    means = by_model.groupby(level="group").mean()
     counts = chosen.groupby("group")[["n_tests", "n_lower", "n_higher"]].sum()
     frame = means.join(counts)
     classes = class_of_groups(data, group_by)

@@ -78,10 +78,10 @@ def test_the_difference_comes_from_the_paired_table_where_there_is_one() -> None
     )
     data = held(similarity=similarity(ROWS), paired=paired)
     row = paired_groups(data, "genotype", "rmse_mean").loc["Sst"]
-    assert row[["difference", "ci_low", "ci_high"]].tolist() == pytest.approx([-0.2, -0.3, -0.1])
+    assert row[["difference", "ci_low", "ci_high"]].tolist() == pytest.approx([-0.1, -0.2, 0.0])
     assert row[["n_tests", "n_lower", "n_higher"]].tolist() == [3, 2, 1]
     scores = group_scores(data, "genotype", "rmse_mean")
-    assert scores.loc["Sst", "difference"] == pytest.approx(-0.2)
+    assert scores.loc["Sst", "difference"] == pytest.approx(-0.1), "a network counts once, however many layers it has"
     assert scores.loc["Cux2-1", "difference"] == pytest.approx(1.0), "falls back to the difference of the means"
 
 
@@ -93,6 +93,12 @@ def test_another_variant_never_borrows_the_intervals_of_neurn(
     data = build_report(similarity=pd.concat([table, table[table["neurn"]].assign(layer_variant="lcn")]))
     assert group_scores(data, "genotype", "rmse_mean", "lcn")["ci_low"].isna().all()
     assert group_scores(data, "genotype", "rmse_mean")["ci_low"].notna().all()
+
+
+def test_the_difference_is_that_of_the_scores_beside_it_whatever_the_networks_depth(report_data: ReportData) -> None:
+    assert report_data.table("similarity").groupby("model")["layer"].nunique().nunique() > 1
+    scores = group_scores(report_data, "genotype", "rmse_mean")
+    np.testing.assert_allclose(scores["difference"], scores["variant"] - scores["baseline"], atol=1e-12)
 
 
 def test_the_papers_representation_leads_and_others_do_not_mix_in() -> None:
