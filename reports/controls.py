@@ -45,7 +45,7 @@ def condition_scores(data: ReportData, metric: str) -> pd.DataFrame:
 
 
 def group_ceilings(data: ReportData, metric: str) -> pd.DataFrame:
-    """Return the ceiling of every group of one coordinate beside its scores, mean over layers and models.
+    """Return the ceiling of every group of one coordinate beside its scores, mean over layers, then models.
 
     Returns
     -------
@@ -69,7 +69,8 @@ def group_ceilings(data: ReportData, metric: str) -> pd.DataFrame:
     scores = scores[(scores["metric"] == metric) & (scores["representation"] == primary) & ~scores["twin"].astype(bool)]
     for variant in ("baseline", "neurn"):
         chosen = scores[scores["layer_variant"] == variant]
-        means = chosen.groupby(keys)[["value", "normalised"]].mean()
+        by_model = chosen.groupby([*keys, "model"])[["value", "normalised"]].mean()
+        means = by_model.groupby(level=keys).mean()
         frame = frame.join(means.rename(columns={"value": variant, "normalised": f"{variant}_part"}))
     return _in_order(frame.reset_index())
 
