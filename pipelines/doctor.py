@@ -10,20 +10,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
+
+from pipelines import doctor_packages
 
 __all__ = ["Check", "checks"]
 
 ROOM = 2e9  # bytes: the demo's store and report, with room to spare
 TIMEOUT = 4.0  # seconds to wait for the Allen API
 API = "http://api.brain-map.org"
-ALLENSDK = "allensdk.core.brain_observatory_cache"
-INSTALL = "Install the pinned packages: pip install -r requirements.txt (or 'make setup')."
-SHOWN = ("numpy", "pandas", "xarray", "zarr", "torch", "timm", "allensdk", "dask")
+SDK_READER = "alignment.brain.allen.sdk_reader"
+INSTALL = "In a checkout: make setup. Elsewhere: pip install --upgrade neural-alignment."
+SHOWN = ("numpy", "pandas", "xarray", "zarr", "torch", "timm", "dask")
+OLDEST = (3, 11)
+LICENCE = "AllenSDK's licence prohibits redistribution for commercial purposes; neural-alignment works without it."
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Check:
 
 
 def checks(store: str | os.PathLike[str] | None = None, uri: str | None = None) -> list[Check]:
-    """Look at Python, the packages, torch, the PDF libraries, the store's disk and the Allen API.
+    """Look at Python, our own files, the packages, torch, the PDF libraries, the store's disk and the Allen API.
 
     Parameters
     ----------
@@ -66,6 +70,7 @@ def checks(store: str | os.PathLike[str] | None = None, uri: str | None = None) 
     """
     looks: list[tuple[str, Callable[[], Check]]] = [
         ("Python", _python),
+        ("our files", _our_files),
         ("packages", _packages),
         ("torch", _torch),
         ("torchvision", _torchvision),
@@ -84,41 +89,31 @@ def checks(store: str | os.PathLike[str] | None = None, uri: str | None = None) 
 
 
 def _python() -> Check:
-    version = platform.python_version()
-    ok = sys.version_info[:2] == (3, 11)
-    remedy = "" if ok else "Make an environment with Python 3.11: AllenSDK's pinned packages have no other in common."
-    return Check("Python", ok, f"{version} at {sys.executable}", remedy)
+    ok = sys.version_info[:2] >= OLDEST
+    remedy = "" if ok else f"Make an environment with Python {'.'.join(map(str, OLDEST))} or newer."
+    return Check("Python", ok, f"{platform.python_version()} at {sys.executable}", remedy)
+
+
+def _our_files() -> Check:
+    wrong = doctor_packages.foreign_files()
+    if wrong:
+        remedy = (
+            "Rename the file that hides ours, or uninstall the distribution that has taken its name; then "
+            "pip install --force-reinstall --no-deps neural-alignment."
+        )
+        return Check("our files", False, "; ".join(wrong[:5]), remedy)
+    return Check("our files", True, f"alignment, cache, pipelines and reports are those of {doctor_packages.HOME}")
 
 
 def _packages() -> Check:
-    from packaging.requirements import Requirement
-
-    wrong, versions = [], {}
-    for text in _requirements():
-        needed = Requirement(text)
-        if needed.marker is not None and not needed.marker.evaluate():
-            continue
-        try:
-            version = importlib.metadata.version(needed.name)
-        except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{needed.name} is missing")
-            continue
-        versions[needed.name] = version
-        if not needed.specifier.contains(version, prereleases=True):
-            wrong.append(f"{needed.name} {version} is not {needed.specifier}")
-    if wrong:
-        return Check("packages", False, "; ".join(wrong), INSTALL)
-    shown = ", ".join(f"{name} {versions[name]}" for name in SHOWN if name in versions)
-    return Check("packages", True, f"{len(versions)} as needed: {shown}")
-
-
-def _requirements() -> list[str]:
-    """Return what the installed project asks for, or a checkout that was never installed."""
-    file = Path(__file__).resolve().parents[1] / "pyproject.toml"
-    if file.is_file():
-        listed: list[str] = tomllib.loads(file.read_text(encoding="utf-8"))["project"]["dependencies"]
-        return listed
-    return [text for text in importlib.metadata.requires("neural-alignment") or [] if "extra ==" not in text]
+    needed = doctor_packages.requirements()
+    faults = [fault for fault in doctor_packages.unmet_requirements(needed) if not fault.left_aside]
+    if faults:
+        wanted = sorted({f"'{fault.requirement.name}{fault.requirement.specifier}'" for fault in faults})
+        remedy = f"{INSTALL} Or these alone: pip install {' '.join(wanted)}"
+        return Check("packages", False, "; ".join(str(fault) for fault in faults), remedy)
+    shown = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in SHOWN)
+    return Check("packages", True, f"{len(needed)} as needed: {shown}")
 
 
 def _torch() -> Check:
@@ -146,13 +141,20 @@ def _torchvision() -> Check:
 
 
 def _allensdk() -> Check:
-    # Its import is what breaks: it needs pkg_resources, which newer setuptools lack, though 'pip check' is
-    # content. In a process of its own, so that what it says about its dependencies is not printed here.
-    tried = subprocess.run([sys.executable, "-c", f"import {ALLENSDK}"], capture_output=True, text=True, timeout=120)
-    if tried.returncode != 0:
-        reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return Check("AllenSDK", False, f"it does not import: {reason}", INSTALL)
-    return Check("AllenSDK", True, f"{importlib.metadata.version('allensdk')} imports")
+    # In a process of its own, so that what AllenSDK says about its dependencies is not printed here.
+    if importlib.util.find_spec("allensdk") is None:
+        return Check("AllenSDK", True, f"not installed, and not needed: our own reader reads the files. {LICENCE}")
+    home = str(doctor_packages.HOME)
+    asked = f"import sys; sys.path.append({home!r}); from {SDK_READER} import why_not; print(why_not())"
+    tried = subprocess.run([sys.executable, "-P", "-c", asked], capture_output=True, text=True, timeout=120)
+    reason = (tried.stdout.strip() or tried.stderr.strip()).splitlines()[-1:]
+    if reason:
+        remedy = "pip uninstall allensdk (our own reader reads the files), or install the lock: make setup."
+        return Check("AllenSDK", False, reason[0], remedy)
+    pins = doctor_packages.unmet_requirements([Requirement("allensdk")])
+    beside = ", ".join(f"{pin.requirement.name} {pin.installed}" for pin in pins if pin.left_aside)
+    aside = f" beside {beside}, which its pins do not allow" if beside else ""
+    return Check("AllenSDK", True, f"{importlib.metadata.version('allensdk')} imports{aside}. {LICENCE}")
 
 
 def _pdf() -> Check:
@@ -164,7 +166,8 @@ def _pdf() -> Check:
         "WEASYPRINT_DLL_DIRECTORIES to its bin folder, or conda install pango.",
     }.get(platform.system(), "Install Pango and a font package.")
     if importlib.util.find_spec("weasyprint") is None:
-        return Check("PDF", False, "WeasyPrint is not installed", INSTALL)
+        found = "WeasyPrint is not installed: reports come as HTML alone ('neural-alignment[report]' brings it)"
+        return Check("PDF", True, found)
     try:
         import weasyprint
     except OSError as error:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from cache import Store
 from neural_alignment import NeuralAlignmentError, __version__
 from pipelines.graph import STAGES, TaskSpec
+from pipelines.modules import append_modules
 
 __all__ = ["Context", "Inputs", "Outcome", "Site", "complete", "perform"]
 
@@ -32,6 +33,7 @@ class Site:
     store: Path
     device: str = "auto"
     threads: int = 1
+    modules: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ def complete(spec: TaskSpec, site: Site, tell: Callable[..., None] | None = None
             scratch=store.scratch(spec.stage, spec.key),
         )
         inputs = Inputs(store, spec.inputs)
+        append_modules(site.modules)
         function = stage.load()
 
         def provenance() -> dict[str, Any]:

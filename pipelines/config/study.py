@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -27,6 +28,9 @@ class ComputeConfig(Part):
     threads: int = Field(1, ge=1, description="threads a worker")
     device: str = "auto"
     options: dict[str, Any] = Field({}, description="passed to the dask-jobqueue cluster")
+    modules: Path | None = Field(
+        None, description="folder of your own networks and methods; by default the study file's"
+    )
 
 
 class Study(Part):
