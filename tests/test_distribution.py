@@ -46,7 +46,7 @@ def make(num_classes: int) -> torch.nn.Module:
     found = {module.__name__: module.__file__ for module in (alignment, cache, neural_alignment, pipelines, reports)}
     with open(os.environ["SEEN"], "a", encoding="utf-8") as file:
         file.write(json.dumps({"pid": os.getpid(), "path": sys.path, **found}) + "\\n")
-    hidden = (torch.nn.Flatten(), torch.nn.LazyLinear(8), torch.nn.ReLU())
+    hidden = (torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 8), torch.nn.ReLU())
     return torch.nn.Sequential(*hidden, torch.nn.Linear(8, num_classes))
 '''
 
