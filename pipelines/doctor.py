@@ -16,18 +16,17 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from pipelines import doctor_packages
+from pipelines.doctor_packages import HOME, foreign_files, requirements, unmet_requirements
 
 __all__ = ["Check", "checks"]
 
 ROOM = 2e9  # bytes: the demo's store and report, with room to spare
 TIMEOUT = 4.0  # seconds to wait for the Allen API
 API = "http://api.brain-map.org"
-SDK_READER = "alignment.brain.allen.sdk_reader"
+ALLENSDK = "allensdk.core.brain_observatory_nwb_data_set"
 INSTALL = "In a checkout: make setup. Elsewhere: pip install --upgrade neural-alignment."
 SHOWN = ("numpy", "pandas", "xarray", "zarr", "torch", "timm", "dask")
 OLDEST = (3, 11)
-LICENCE = "AllenSDK's licence prohibits redistribution for commercial purposes; neural-alignment works without it."
 
 
 @dataclass(frozen=True)
@@ -95,19 +94,19 @@ def _python() -> Check:
 
 
 def _our_files() -> Check:
-    wrong = doctor_packages.foreign_files()
+    wrong = foreign_files()
     if wrong:
         remedy = (
             "Rename the file that hides ours, or uninstall the distribution that has taken its name; then "
             "pip install --force-reinstall --no-deps neural-alignment."
         )
         return Check("our files", False, "; ".join(wrong[:5]), remedy)
-    return Check("our files", True, f"alignment, cache, pipelines and reports are those of {doctor_packages.HOME}")
+    return Check("our files", True, f"alignment, cache, pipelines and reports are those of {HOME}")
 
 
 def _packages() -> Check:
-    needed = doctor_packages.requirements()
-    faults = [fault for fault in doctor_packages.unmet_requirements(needed) if not fault.left_aside]
+    needed = requirements()
+    faults = [fault for fault in unmet_requirements(needed) if not fault.left_aside]
     if faults:
         wanted = sorted({f"'{fault.requirement.name}{fault.requirement.specifier}'" for fault in faults})
         remedy = f"{INSTALL} Or these alone: pip install {' '.join(wanted)}"
@@ -141,20 +140,27 @@ def _torchvision() -> Check:
 
 
 def _allensdk() -> Check:
-    # In a process of its own, so that what AllenSDK says about its dependencies is not printed here.
+    from alignment.brain.allen.sdk_reader import LICENCE
+
+    licence = f"its licence is {LICENCE}"
     if importlib.util.find_spec("allensdk") is None:
-        return Check("AllenSDK", True, f"not installed, and not needed: our own reader reads the files. {LICENCE}")
-    home = str(doctor_packages.HOME)
-    asked = f"import sys; sys.path.append({home!r}); from {SDK_READER} import why_not; print(why_not())"
-    tried = subprocess.run([sys.executable, "-P", "-c", asked], capture_output=True, text=True, timeout=120)
-    reason = (tried.stdout.strip() or tried.stderr.strip()).splitlines()[-1:]
-    if reason:
-        remedy = "pip uninstall allensdk (our own reader reads the files), or install the lock: make setup."
-        return Check("AllenSDK", False, reason[0], remedy)
-    pins = doctor_packages.unmet_requirements([Requirement("allensdk")])
-    beside = ", ".join(f"{pin.requirement.name} {pin.installed}" for pin in pins if pin.left_aside)
-    aside = f" beside {beside}, which its pins do not allow" if beside else ""
-    return Check("AllenSDK", True, f"{importlib.metadata.version('allensdk')} imports{aside}. {LICENCE}")
+        return Check("AllenSDK", True, f"not installed and not needed: our own reader reads the files ({licence})")
+    # In a process of its own, so that what it says about its dependencies is not printed here.
+    tried = subprocess.run(
+        [sys.executable, "-P", "-c", f"from alignment.brain.allen.sdk_reader import load; load({ALLENSDK!r})"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")])},
+    )
+    if tried.returncode != 0:
+        reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+        remedy = f"{INSTALL} Or uninstall it: our own reader reads the same files."
+        return Check("AllenSDK", False, f"it does not import: {reason}", remedy)
+    pins = [fault for fault in unmet_requirements([Requirement("allensdk")]) if fault.left_aside]
+    aside = f", beside {', '.join(f'{pin.requirement.name} {pin.installed}' for pin in pins)}" if pins else ""
+    found = f"{importlib.metadata.version('allensdk')} imports{aside} ({licence}; it is not needed)"
+    return Check("AllenSDK", True, found)
 
 
 def _pdf() -> Check:

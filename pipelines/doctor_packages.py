@@ -20,7 +20,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-__all__ = ["Unmet", "broken_imports", "foreign_files", "requirements", "unmet_requirements"]
+__all__ = ["HOME", "Unmet", "broken_imports", "foreign_files", "requirements", "unmet_requirements"]
 
 OURS = ("alignment", "cache", "neural_alignment", "pipelines", "reports")
 HOME = Path(__file__).resolve().parents[1]
