@@ -44,7 +44,7 @@ $(STAMP): requirements.txt pyproject.toml
 	  echo "Install it (Debian: apt install python3.11 python3.11-venv; macOS: brew install python@3.11; conda: conda env create -f environment.yml)" >&2; \
 	  echo "or name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Making $(VENV)"; rm -rf $(VENV); "$(PYTHON)" -m venv $(VENV); }
-	@echo "Installing the pinned packages (about 2.4 GB with a CPU build of torch; once)"
+	@echo "Installing the pinned packages (about 3.1 GB with a CPU build of torch; once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from alignment._validation import check_integer, fail
 from alignment.models._extraction_checks import OWNER, check_batch, check_device, check_grid, check_images
+from alignment.models._hooks import evaluating
 from alignment.models._maps import MapStore
 from alignment.models._probe import Call, choose, hooked, probe
 from alignment.models._reduction import Reduced, Totals, layout_of_call
@@ -79,14 +80,11 @@ class Plan:
 @contextmanager
 def placed(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Bring a model to a device, in evaluation mode; it goes back as it came."""
-    with ExitStack() as stack:
-        modes = {module: module.training for module in model.modules()}
-        stack.callback(_restore, modes)
+    with evaluating(model), ExitStack() as stack:
         home = next((p.device for p in model.parameters()), torch.device("cpu"))
         if home != device:
             model.to(device)
             stack.callback(model.to, home)
-        model.eval()
         yield
 
 
@@ -213,11 +211,6 @@ def determinism(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-def _restore(modes: dict[nn.Module, bool]) -> None:
-    for module, training in modes.items():
-        module.training = training
 
 
 def _restore_format(plan: Plan) -> None:

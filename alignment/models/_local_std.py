@@ -45,9 +45,9 @@ def local_std(image: Tensor, k: int = 3, border: str = "reflect", scope: str = "
     if image.is_floating_point() and image.dtype != torch.float64:
         image = image.float()
     kernel = None if _needs_eager(image) else _kernel_for(image.device.type)
-    if kernel is None:
+    sigma = None if kernel is None else kernel(image, k, border, scope)
+    if sigma is None:
         return over_largest(local_std_eager(image, k, border), scope)
-    sigma = kernel(image, k, border, scope)
     if image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous():
         return sigma.contiguous(memory_format=torch.channels_last)
     return sigma
@@ -139,14 +139,14 @@ def _needs_eager(image: Tensor) -> bool:
     )
 
 
-def _kernel_for(device: str) -> Callable[[Tensor, int, str, str], Tensor] | None:
-    """Return the kernel of a device, or None where there is only the eager path."""
+def _kernel_for(device: str) -> Callable[[Tensor, int, str, str], Tensor | None] | None:
+    """Return the kernel of a device, or None where there is only the eager path; a kernel may return None as well."""
     if device == "cpu":
         from alignment.models._local_std_cpu import local_std_cpu
 
         return local_std_cpu
     if device == "cuda":
-        from alignment.models import _local_std_cuda
+        from alignment.models._local_std_cuda import local_std_cuda
 
-        return _local_std_cuda.local_std_cuda if _local_std_cuda.AVAILABLE else None
+        return local_std_cuda
     return None

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alignment.models._hooks import own
 from neural_alignment import DataError, InputError, closest
 
 __all__ = ["AUTO_LAYERS", "Call", "Layout", "choose", "fold", "hooked", "layout_of", "probe"]
@@ -146,7 +147,7 @@ def hooked(modules: Mapping[str, nn.Module], see: Callable[[str, Tensor], None],
     with ExitStack() as stack:
         for name, module in modules.items():
             # A compiler must call what is there, not bake in what the hook did to the first batch.
-            hook = make(name)
+            hook = own(make(name))
             if opaque:
                 hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
             stack.callback(module.register_forward_hook(hook).remove)

@@ -102,6 +102,10 @@ def extract_activations(
     Units as in Mice to Machines (arXiv 2505.06886): a unit is a channel, its representation the activation
     map averaged over scenes.
 
+    Other threads may run the same model meanwhile: what reads the layers answers to this call's thread alone.
+    Calls that hold a model in evaluation mode take turns within a process; a model that came in training mode is
+    in evaluation mode for other threads too until the call is done.
+
     Examples
     --------
     >>> import torch

@@ -108,14 +108,17 @@ def layer_features(
     check_finite(net.state_dict(), getattr(model, "name", type(net).__name__))
     with placed(model, target):
         calls, _ = choose(net, probe(model, net, torch.from_numpy(check_batch(images[:1], 0)).to(target)), layers)
-        done = 0
-        for together in _passes(calls, len(images), max_bytes):
-            for call, values in _read(model, net, images, together, batch_size, target):
-                assert call.layout is not None
-                yield LayerFeatures(call.name, done, values, call.layout.units)
-                done += 1
-                if progress is not None:
-                    progress(done, len(calls))
+    done = 0
+    for together in _passes(calls, len(images), max_bytes):
+        # What is handed over may be kept waiting; the model is others' meanwhile.
+        with placed(model, target):
+            read = _read(model, net, images, together, batch_size, target)
+        for call in together:
+            assert call.layout is not None
+            yield LayerFeatures(call.name, done, _finite(call, read.pop(call.name)), call.layout.units)
+            done += 1
+            if progress is not None:
+                progress(done, len(calls))
 
 
 def _passes(calls: list[Call], scenes: int, max_bytes: int) -> Iterator[list[Call]]:
@@ -134,8 +137,8 @@ def _passes(calls: list[Call], scenes: int, max_bytes: int) -> Iterator[list[Cal
 
 def _read(
     model: nn.Module, net: nn.Module, images: Any, calls: list[Call], batch_size: int, device: torch.device
-) -> Iterator[tuple[Call, npt.NDArray[np.float32]]]:
-    """Read some layers in one pass; each is let go once it has been handed over."""
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Read some layers in one pass."""
     wanted = {call.name: call for call in calls}
     kept = {name: np.empty((len(images), _size(call)), np.float32) for name, call in wanted.items()}
     rows = dict.fromkeys(wanted, 0)
@@ -159,10 +162,13 @@ def _read(
                 f"The layer {call.name!r} ran on the first image and not on a batch: the network's path depends "
                 "on its input."
             )
-        values = kept.pop(call.name)
-        if not np.isfinite(values).all():
-            raise DataError(f"The layer {call.name!r} gives NaN or infinite activations. Look at its weights.")
-        yield call, values
+    return kept
+
+
+def _finite(call: Call, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise DataError(f"The layer {call.name!r} gives NaN or infinite activations. Look at its weights.")
+    return values
 
 
 def _size(call: Call) -> int:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from alignment._validation import check_choice, check_integer, check_number
+from alignment.models._hooks import own
 from alignment.models._local_std import BORDERS, _pad
 from alignment.models.neurn import GREY_LEVEL, NeuRN, check_image
 from alignment.models.stages import stage_ends
-from neural_alignment import InputError, closest
+from neural_alignment import DataError, InputError, closest
 
 __all__ = [
     "LAYER_VARIANTS",
@@ -224,6 +225,11 @@ class WithLayer(nn.Module):
         The layer's name in :data:`LAYER_VARIANTS`.
     after : str
         The module of the model whose output passes the layer; empty for a layer in front.
+
+    Raises
+    ------
+    DataError
+        From a forward pass in which the module ``after`` did not run in the calling thread.
     """
 
     def __init__(self, layer: nn.Module, model: nn.Module, layer_variant: str, after: str = "") -> None:
@@ -237,15 +243,25 @@ class WithLayer(nn.Module):
         """Return what the model makes of the images with the layer in its place."""
         if not self.after:
             return self.model(self.layer(image))
-        # Only while it runs: the model is shared, and stays what it is for everybody else.
-        handle = self.model.get_submodule(self.after).register_forward_hook(self._pass)
+        passed = []
+
+        def put(module: nn.Module, inputs: Any, output: Any) -> Any:
+            passed.append(True)
+            return self.layer(output)
+
+        # Only while it runs, and in this thread: the model is shared, and stays what it is for everybody else.
+        handle = self.model.get_submodule(self.after).register_forward_hook(own(put))
         try:
-            return self.model(image)
+            output = self.model(image)
         finally:
             handle.remove()
-
-    def _pass(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        return self.layer(output)
+        if not passed:
+            raise DataError(
+                f"The module {self.after!r} of the network did not run in this thread, so that nothing passed the "
+                f"layer {self.layer_variant!r} after it. Put the layer after a module that runs in every pass, and "
+                "run the network without wrappers that share a batch among threads."
+            )
+        return output
 
     def __getattr__(self, name: str) -> Any:
         try:

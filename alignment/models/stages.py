@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alignment.models._hooks import evaluating, own
+
 __all__ = ["stage_ends"]
 
 
@@ -52,14 +54,11 @@ def stage_ends(model: nn.Module, example: Tensor) -> list[str]:
 
     for name, module in model.named_modules():
         if not list(module.children()):
-            handles.append(module.register_forward_hook(hook(name, isinstance(module, nn.Conv2d))))
-    training = model.training
+            handles.append(module.register_forward_hook(own(hook(name, isinstance(module, nn.Conv2d)))))
     try:
-        model.eval()
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
             model(example)
     finally:
-        model.train(training)
         for handle in handles:
             handle.remove()
     ends = [name for (name, size), (_, following) in pairwise(seen) if following < size]

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from alignment._validation import check_choice, check_integer
+from alignment.models._hooks import evaluating, own
 from neural_alignment import DataError, InputError
 
 __all__ = ["LEVELS", "Layer", "Trace", "layer_symbols", "trace_layers", "write_symbols"]
@@ -336,16 +337,13 @@ def _run(model: nn.Module, size: int, device: str) -> tuple[Layer, ...]:
     image = torch.zeros(1, 3, size, size, device=device)
     if device == "meta":
         state = {name: tensor.to("meta") for name, tensor in state.items()}
-    training = {module: module.training for module in model.modules()}
-    seen = _Watcher(model)
-    try:
-        model.eval()
-        with torch.no_grad(), seen:
-            torch.func.functional_call(model, state, (image,))
-    finally:
-        seen.stop()
-        for module, mode in training.items():
-            module.training = mode
+    with evaluating(model):
+        seen = _Watcher(model)
+        try:
+            with torch.no_grad(), seen:
+                torch.func.functional_call(model, state, (image,))
+        finally:
+            seen.stop()
     return _with_heads(seen.layers)
 
 
@@ -358,8 +356,8 @@ class _Watcher(TorchFunctionMode):
         self._inside = [""]
         self._hooks = []
         for name, module in model.named_modules():
-            self._hooks.append(module.register_forward_pre_hook(self._enter(name.removeprefix("net."))))
-            self._hooks.append(module.register_forward_hook(self._leave, always_call=True))
+            self._hooks.append(module.register_forward_pre_hook(own(self._enter(name.removeprefix("net.")))))
+            self._hooks.append(module.register_forward_hook(own(self._leave), always_call=True))
 
     def stop(self) -> None:
         for hook in self._hooks:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import pickletools
+import re
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -26,6 +28,8 @@ _UNREADABLE = (
 )  # fmt: skip
 # Keys under which checkpoints keep the weights beside an optimiser, an epoch and the like.
 _NESTS = ("state_dict", "model_state_dict", "model", "model_state", "net", "weights", "params", "module")
+# How many mappings inside of one another, or beside, are looked into.
+_MOST_MAPPINGS = 64
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -138,17 +142,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise DataError(f"There is no file of weights at {path}. Give a .safetensors file or a checkpoint.")
     try:
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" not in str(error) or "Unsupported" not in _reason(error):
+    except (pickle.UnpicklingError, *_UNREADABLE) as error:
+        code = _code(path, error)
+        if not code:
             raise DataError(_broken(path, error)) from None
         raise DataError(
-            f"{path} is a pickle that needs code to load ({_reason(error)}), and running code from a file of "
+            f"{path} is a pickle that needs code to load ({code}), and running code from a file of "
             "weights is refused. Where you trust it, open it once in the environment that wrote it and "
             "save the "
             "tensors alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
         ) from None
-    except _UNREADABLE as error:
-        raise DataError(_broken(path, error)) from None
     tensors = _tensors(content)
     if not tensors:
         raise DataError(f"{path} holds no named tensors. Save the network's state_dict() in it.")
@@ -180,14 +183,33 @@ def _read_checkpoint(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _reason(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    wanted = [line for line in lines if "Unsupported" in line or "GLOBAL" in line]
-    return wanted[0].split("WeightsUnpickler error:")[-1].strip() if wanted else lines[0] if lines else ""
+def _code(path: Path, error: BaseException) -> str:
+    """Say what code a pickle calls for; empty where the fault is another."""
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    if named:
+        return f"it calls for {named[1]}"
+    # torch gives up on other protocols than 2 before it comes to the code. Instructions are listed here, not followed.
+    calls = False
+    try:
+        with path.open("rb") as file:
+            for instruction, _, _ in pickletools.genops(file):
+                calls |= instruction.name in ("GLOBAL", "STACK_GLOBAL", "INST")
+    except (ValueError, OSError):  # no pickle, or one that is cut
+        return ""
+    return "it calls for functions or classes" if calls else ""
 
 
 def _broken(path: Path, error: BaseException) -> str:
-    first = (str(error).splitlines() or [type(error).__name__])[0]
+    with path.open("rb") as file:
+        start = file.read(512)
+    if re.match(rb"\s*<(!doctype|!--|html|\?xml)", start, re.IGNORECASE):
+        return (
+            f"{path} is a web page, not a file of weights: where it was fetched from, an error or a page for readers "
+            "was sent instead. Look at it in a browser, and fetch the file itself."
+        )
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # What torch says beside the fault is how to load the file unsafely.
+    first = next((line for line in lines if line.startswith("Unsupported")), lines[0]).partition(". ")[0]
     return (
         f"{path} cannot be read as a file of weights ({first[:160]}): it is truncated, damaged or another "
         "kind of file. "
@@ -195,16 +217,21 @@ def _broken(path: Path, error: BaseException) -> str:
     )
 
 
-def _tensors(content: Any) -> dict[str, Tensor]:
-    while isinstance(content, Mapping):
-        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-        if tensors:
-            return tensors
-        nested = [content[key] for key in _NESTS if isinstance(content.get(key), Mapping)]
-        if not nested:
-            break
-        content = nested[0]
-    return {}
+def _tensors(content: Any, seen: set[int] | None = None) -> dict[str, Tensor]:
+    """Find the named tensors of a network in what a file holds.
+
+    What stands under one of the keys that checkpoints use comes before tensors beside it: PyTorch's example for
+    ImageNet keeps ``best_acc1`` next to ``state_dict``. A mapping is looked into once, even one that holds itself.
+    """
+    seen = set() if seen is None else seen
+    if not isinstance(content, Mapping) or id(content) in seen or len(seen) > _MOST_MAPPINGS:
+        return {}
+    seen.add(id(content))
+    for key in _NESTS:
+        inner = _tensors(content.get(key), seen)
+        if inner:
+            return inner
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def _prefix(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from alignment._validation import check_integer, check_number
+from alignment.models._hooks import own
 from alignment.transfer.methods import Batch, Method
 from neural_alignment import InputError
 
@@ -56,7 +57,7 @@ class DomainAdversarial(Method):
         self.critic = nn.Sequential(
             nn.Linear(classifier.in_features, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1)
         )
-        self._handle = classifier.register_forward_pre_hook(self._listen)
+        self._handle = classifier.register_forward_pre_hook(own(self._listen))
 
     def _listen(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._features = inputs[0]

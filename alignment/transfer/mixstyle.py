@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from alignment._validation import check_integer, check_number
+from alignment.models._hooks import own
 from alignment.models.stages import stage_ends
 from alignment.transfer.methods import Method
 from neural_alignment import InputError, closest
@@ -65,7 +66,7 @@ class MixStyle(Method):
             if name not in modules:
                 hint = closest(name, modules)
                 raise InputError(f"The network has no module '{name}' for MixStyle to mix after.{hint}")
-            self._handles.append(modules[name].register_forward_hook(self._hook))
+            self._handles.append(modules[name].register_forward_hook(own(self._hook)))
 
     def release(self) -> None:
         """Take the hooks out."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from alignment._validation import check_integer
+from alignment.models._hooks import own
 from alignment.transfer.device import resolve_device
 from alignment.transfer.domains import Domain
 from alignment.transfer.evaluation import predict
@@ -225,7 +226,7 @@ def _run(
     def listen(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         return lambda module, inputs, output: note(name, output)
 
-    handles = [module.register_forward_hook(listen(name)) for name, module in chosen]
+    handles = [module.register_forward_hook(own(listen(name))) for name, module in chosen]
     if with_input:
         handles += _listen_to_input(model, [module for _, module in chosen], note)
     try:
@@ -252,7 +253,10 @@ def _listen_to_input(
             note("input", inputs[0])
 
     # The whole model's hook first: a model that is one single layer is in ``chosen`` itself.
-    return [model.register_forward_pre_hook(begin), *(module.register_forward_pre_hook(first) for module in chosen)]
+    return [
+        model.register_forward_pre_hook(own(begin)),
+        *(module.register_forward_pre_hook(own(first)) for module in chosen),
+    ]
 
 
 def _channels(values: Tensor) -> Tensor:
