@@ -79,6 +79,9 @@ def installed(request: pytest.FixtureRequest, built: dict[str, Path], tmp_path_f
     pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps")
     lock = os.environ.get("NALIGN_DIST_LOCK")
     if lock:
+        torch = [line for line in (ROOT / lock).read_text("utf-8").splitlines() if re.match("torch(vision)?==", line)]
+        everything = tuple(part for part in pip if part != "--no-deps")
+        run(*everything, *torch, "--constraint", ROOT / lock, cwd=folder)  # with what its build for this machine brings
         run(*pip, "-r", ROOT / lock, cwd=folder)
     run(*pip, "--no-build-isolation", built[request.param], cwd=folder, PYTHONPATH=sysconfig.get_path("purelib"))
     if not lock:
