@@ -346,7 +346,7 @@ class _Ranked:
     """Upper triangles in their order, so that a resample's ranks are running sums of its weights."""
 
     def __init__(self, values: Array) -> None:
-        self.valid = np.isfinite(values).all(axis=1)
+        self.valid: Array = np.all(np.isfinite(values), axis=1)
         self.levels = []
         for row in values:
             _, level = np.unique(row, return_inverse=True)
