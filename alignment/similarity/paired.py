@@ -59,7 +59,8 @@ def paired_differences(
     pandas.DataFrame
         ``by`` columns, ``group``, ``metric``, ``baseline``, ``variant`` (means), ``difference``, ``ci_low``,
         ``ci_high``, ``p``, ``p_least`` (the smallest p that the group's donors can give), ``q``
-        (Benjamini–Hochberg over the testable groups of a comparison and metric), ``n_cells``, ``n_donors``, ``resampled``, ``flipped``, ``reason`` (why something is NaN), ``note``.
+        (Benjamini–Hochberg over the testable groups of a comparison and metric), ``n_cells``, ``n_donors``,
+        ``resampled``, ``flipped``, ``reason`` (why something is NaN), ``note``.
 
     Raises
     ------

@@ -48,15 +48,11 @@ def split_false_positives(donors: tuple[int, int], runs: int, straddling: bool =
     p = []
     for seed in range(runs):
         values, codes = noise(rng, sum(donors), 12)
-        if straddling:  # every donor has cells in both groups
-            in_a = np.tile(np.arange(12) < 6, sum(donors))
-        else:
-            in_a = codes < donors[0]
+        # Straddling: every donor has cells in both groups.
+        in_a = np.tile(np.arange(12) < 6, sum(donors)) if straddling else codes < donors[0]
         table = pd.DataFrame({"layer": "fc", "cell": range(len(codes)), "rmse_mean": values + 10})
         groups = {"a": in_a, "b": ~in_a}
-        found = compare_groups(
-            table, groups, "a", "b", codes, layer="fc", bootstraps=100, permutations=199, seed=seed
-        )
+        found = compare_groups(table, groups, "a", "b", codes, layer="fc", bootstraps=100, permutations=199, seed=seed)
         p.append(found.table["p"].item())
     return float(np.mean(np.array(p) <= 0.05)), float(np.isfinite(p).mean())
 
@@ -121,7 +117,8 @@ def test_splits_of_a_few_donors_are_all_tried() -> None:
     ).table.iloc[0]
     sums, total = np.bincount(codes, values), values.sum()
     null = [
-        sums[list(a)].sum() / sizes[list(a)].sum() - (total - sums[list(a)].sum()) / (sizes.sum() - sizes[list(a)].sum())
+        sums[list(a)].sum() / sizes[list(a)].sum()
+        - (total - sums[list(a)].sum()) / (sizes.sum() - sizes[list(a)].sum())
         for a in itertools.combinations(range(7), 3)
     ]
     assert row["p"] == np.mean(np.abs(null) >= abs(row["difference"]) - 1e-12)
