@@ -79,8 +79,6 @@ def group_directions(data: ReportData, group_by: str) -> pd.DataFrame:
         and ``reason``.
     """
     groups, _ = claim_rows(data)
-    if groups.empty:
-        return groups.reindex(columns=[*groups.columns, "direction", "reason"])
     return groups[groups["group_by"] == group_by].set_index("group")
 
 

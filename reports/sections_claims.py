@@ -50,12 +50,12 @@ def claims_section(data: ReportData) -> Section:
     if len(groups):
         caption = (
             f"RMSE without and with NeuRN of each group: each cell's mean over layers, {_over(groups)}. It holds where "
-            "the difference has the published sign, q < 0.05 (signs flipped by donor, Benjamini–Hochberg over "
-            "all testable groups) and the 95 % interval (donors, then cells; of one donor its cells alone) leaves out 0; "
-            "it is contradicted where all of that is so with the other sign. It cannot tell where no layer is closer to "
-            "the cells than with the scenes shuffled, and where so few donors allow no p of 0.05, which leaves neither "
-            "p nor q. Fezf2 is judged by its difference less that of the other groups of its kind, donors permuted. "
-            "Groups of two coordinates, each model and the RMSEs are in the table beside this page."
+            "the difference has the published sign, q < 0.05 (signs flipped by donor, Benjamini–Hochberg over all "
+            "testable groups) and the 95 % interval (donors, then cells; of one donor its cells alone) leaves out 0; "
+            "it is contradicted where all of that is so with the other sign. It cannot tell where no layer is closer "
+            "to the cells than with the scenes shuffled, and where so few donors allow no p of 0.05, which leaves "
+            "neither p nor q. Fezf2 is judged by its difference less that of the other groups of its kind, donors "
+            "permuted. Groups of two coordinates, each model and the RMSEs are in the table beside this page."
         )
         names = groups["group"].where(groups["group_by"] != "all", GROUP_NAMES["all"])
         blocks.append(table_block(_told(groups.assign(group=names)), _GROUPS, caption, csv="claims"))
@@ -63,8 +63,8 @@ def claims_section(data: ReportData) -> Section:
         table = classes.assign(layer=[variant_label(name) for name in classes["layer_variant"]])
         caption = (
             "RMSE of excitatory less that of inhibitory cells, each cell's mean over layers; donors permuted for q. "
-            "It cannot tell where the donors allow no p of 0.05, or of one class no layer is closer to the cells than with "
-            "the scenes shuffled."
+            "It cannot tell where the donors allow no p of 0.05, or where no layer is closer to the cells of one class "
+            "than with the scenes shuffled."
         )
         blocks.append(table_block(_told(table), _CLASSES, caption, csv="claims"))
     return Section("claims", title, tuple(blocks))

@@ -153,7 +153,7 @@ def _null_counts(inputs: Inputs) -> pd.DataFrame:
     One row per model (and all models), layer variant, group and metric; none where the study shuffles no scenes.
     """
     keys = ["model", "layer_variant", "group_by", "group", "metric"]
-    parts = [inputs[name] for name in inputs if name.startswith("null:")]
+    parts = [inputs[name] for name in inputs.names("null:")]
     if not parts:
         return pd.DataFrame({**{name: pd.Series(dtype=object) for name in keys}, **dict.fromkeys(_COUNTS, np.nan)})
     table = pd.concat(parts, ignore_index=True)
