@@ -66,7 +66,7 @@ def null_sentence(data: ReportData, metric: str) -> str:
     counted = f"{clear} of {layers} layers are closer to the cells than with the scenes shuffled (q < 0.05)"
     if clear:
         return f"Against shuffled scenes: {counted}."
-    return f"Against shuffled scenes: {counted}, so neither the score nor its change is a likeness to these cells."
+    return f"Against shuffled scenes: {counted}, so neither score nor change tells how alike network and cells are."
 
 
 def group_directions(data: ReportData, group_by: str) -> pd.DataFrame:

@@ -86,8 +86,8 @@ def _directions(data: ReportData, group_by: str, groups: list[str]) -> str:
     told = [f"{counts[word]} {word}" for word in ("lower", "higher", "undecided") if word in counts]
     withheld = int(counts.get(CANNOT_TELL, 0))
     if withheld:
-        reasons = rows.loc[rows["direction"].fillna(CANNOT_TELL) == CANNOT_TELL, "reason"].fillna("").astype(str)
-        few, null = reasons.str.contains("not testable"), reasons.str.contains("shuffled")
+        silent = rows[rows["direction"] == CANNOT_TELL]
+        few, null = silent["q"].isna(), ~(pd.to_numeric(silent["n_clear"]) > 0)
         why = [
             f"{int(part.sum())} {words}"
             for part, words in (
@@ -96,8 +96,9 @@ def _directions(data: ReportData, group_by: str, groups: list[str]) -> str:
             )
             if part.any()
         ]
-        told.append(f"{withheld} cannot tell" + (f" ({' and '.join(why)})" if why else ""))
-    return f"Of {len(groups)} groups: {', '.join(told)} (q < 0.05, Benjamini–Hochberg, and the 95 % interval)."
+        told.append(f"{withheld} cannot tell" + (f" ({', '.join(why)})" if why else ""))
+    rule = "by q < 0.05 (Benjamini–Hochberg) and the 95 % interval"
+    return f"Of {len(groups)} groups, {rule}: {', '.join(told)}."
 
 
 def _exceptions(data: ReportData) -> list[str]:

@@ -158,7 +158,7 @@ def published_claims(
         The rows' own columns and ``claim``, ``expected`` ("lower", or "higher than the others"), ``direction``
         of the row's own difference ("lower", "higher", "undecided" or "cannot tell"), ``verdict``: "holds" (the
         expected sign, q below ``level``, interval without 0), "contradicted" (the other sign, likewise),
-        "undecided", or "cannot tell"; ``reason``, why it cannot tell; and ``caution``.
+        "undecided", or "cannot tell"; ``reason``, why the verdict cannot tell; and ``caution``.
 
     Raises
     ------
@@ -204,7 +204,6 @@ def _judged(rows: pd.DataFrame, rises: Array, level: float) -> pd.DataFrame:
     own, own_reason = _signs(rows, _COLUMNS[2:], "reason", level)
     contrast = rows.reindex(columns=[*rows.columns, *(name for name in _CONTRAST if name not in rows)])
     other, other_reason = _signs(contrast, _CONTRAST, "contrast_reason", level)
-    other_reason = [reason if rise else "" for reason, rise in zip(other_reason, rises, strict=True)]
     words = {1: "higher", -1: "lower", 0: "undecided"}
     direction, verdict, reasons = [], [], []
     for place in range(len(rows)):
@@ -216,7 +215,8 @@ def _judged(rows: pd.DataFrame, rises: Array, level: float) -> pd.DataFrame:
             CANNOT_TELL if judged is None else "undecided" if judged == 0 else
             "holds" if judged == agrees else "contradicted"
         )  # fmt: skip
-        reasons.append("; ".join(filter(None, (own_reason[place], other_reason[place], withheld[place]))))
+        untested = other_reason[place] if rises[place] else own_reason[place]
+        reasons.append("; ".join(filter(None, (untested, withheld[place]))))
     return rows.assign(direction=direction, verdict=verdict, reason=reasons)
 
 

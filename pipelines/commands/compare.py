@@ -170,8 +170,8 @@ def _print(console: Console, found: GroupComparison) -> None:
     if len(table) > _SHOWN:
         console.print(f"The first {_SHOWN} of {len(table)} rows; comparison.csv holds all.")
     console.print(
-        f"RMSE: lower is more alike; KDE-IoU: higher. Permuted: {first['permuted']}; p is at least "
-        f"{first['p_least']:.2g} of so many; q over the rows of one metric.",
+        f"RMSE: lower is more alike; KDE-IoU: higher. Permuted: {first['permuted']}; of so many, p is "
+        f"at least {first['p_least']:.2g}; q over the rows of one metric.",
         soft_wrap=True,
     )
     if first["reason"]:

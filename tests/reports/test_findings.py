@@ -56,7 +56,10 @@ def test_the_sentences_count_what_the_tables_hold(report_data: ReportData) -> No
     directions = report_data.table("claims").query(
         "representation == 'weighted' and metric == 'rmse_mean' and group_by == 'genotype'"
     )["direction"]
-    assert f"Of {len(means)} groups: {(directions == 'lower').sum()} lower, " in text
+    assert (
+        f"Of {len(means)} groups, by q < 0.05 (Benjamini–Hochberg) and the 95 % interval: {(directions == 'lower').sum()} lower, "
+        in text
+    )
     assert signed(paired[paired["group_by"] == "all"]["difference"].mean()) in text
 
 
@@ -67,7 +70,8 @@ def shuffled(data: ReportData, clear: int) -> pd.DataFrame:
 
 
 def withheld(data: ReportData, reason: str) -> pd.DataFrame:
-    return data.table("claims").assign(verdict="cannot tell", direction="cannot tell", reason=reason)
+    table = data.table("claims").assign(verdict="cannot tell", direction="cannot tell", reason=reason)
+    return table.assign(n_clear=0) if "shuffled" in reason else table.assign(p=np.nan, q=np.nan)
 
 
 def test_the_null_stands_beside_the_scores_it_undoes(build_report: Callable[..., ReportData]) -> None:
@@ -79,7 +83,7 @@ def test_the_null_stands_beside_the_scores_it_undoes(build_report: Callable[...,
         (sentence,) = [sentence for sentence in sentences if sentence.startswith(start)]
         assert "0 of 38 layers are closer to the cells than with the scenes shuffled (q < 0.05), so neither" in sentence
     (groups,) = [sentence for sentence in sentences if sentence.startswith("By genotype")]
-    assert "Of 22 groups: 22 cannot tell (22 because no layer is known to be closer" in groups
+    assert "the 95 % interval: 22 cannot tell (22 because no layer is known to be closer" in groups
     text = "\n".join(sentences)
     for word in ("holds", "contradicted", "undecided", " lower,", " higher,"):
         assert word not in "\n".join(sentence for sentence in sentences if "RMSE" in sentence), word
@@ -94,8 +98,8 @@ def test_too_few_donors_are_the_reason_given(build_report: Callable[..., ReportD
     data = build_report()
     told = "not testable: with 2 donors p is at least 0.5, above 0.05"
     text = text_of(build_report(claims=withheld(data, told)))
-    assert "Of 22 groups: 22 cannot tell (22 for want of donors)" in text
-    assert "22 cannot tell (q <" in text_of(build_report(claims=None))
+    assert "the 95 % interval: 22 cannot tell (22 for want of donors)." in text
+    assert "interval: 22 cannot tell." in text_of(build_report(claims=None))
 
 
 def test_the_published_exception_is_told_by_its_real_label_and_contrast(report_data: ReportData) -> None:
