@@ -123,7 +123,7 @@ def split_test(
         One p per test.
     """
     own = [np.unique(side) for side in units]
-    shared = np.intersect1d(*own)
+    shared = np.intersect1d(own[0], own[1])
     alone = [np.setdiff1d(side, shared) for side in own]
     ways = math.comb(len(alone[0]) + len(alone[1]), len(alone[0])) * 2 ** len(shared)
     # Of two groups of as many units, an arrangement and its mirror image differ by as much.

@@ -102,7 +102,8 @@ def exception_contrasts(
                     table["ci_low"].isna() & (table["reason"] == ""), "one cell: no interval", table["reason"]
                 )
             else:
-                table = changes[list(by)].drop_duplicates().merge(pd.DataFrame({"metric": list(metrics)}), "cross")
+                table = pd.DataFrame({"metric": list(metrics)})
+                table = changes[list(by)].drop_duplicates().merge(table, "cross") if by else table
                 table = table.assign(**dict.fromkeys(("b_value", "difference", "ci_low", "ci_high", "p"), np.nan))
                 empty = NO_CELLS if not known[cells[group]].any() else "there are no other groups of its kind"
                 table = table.assign(p_least=1.0, reason=empty)

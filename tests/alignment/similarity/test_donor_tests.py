@@ -65,16 +65,16 @@ def test_noise_of_two_groups_of_too_few_donors_is_not_testable(donors: tuple[int
 @pytest.mark.slow
 @pytest.mark.parametrize("donors", [(3, 4), (4, 4), (2, 8), (10, 6), (1, 19)])
 def test_noise_of_two_groups_of_enough_donors_is_rarely_significant(donors: tuple[int, int]) -> None:
-    share, tested = split_false_positives(donors, 1500)
+    share, tested = split_false_positives(donors, 500)
     assert tested == 1.0
-    assert share <= 0.05 + 3 * (0.05 * 0.95 / 1500) ** 0.5
+    assert share <= 0.05 + 3 * (0.05 * 0.95 / 500) ** 0.5
 
 
 @pytest.mark.slow
 def test_donors_of_both_groups_are_no_false_positive() -> None:
-    share, tested = split_false_positives((4, 4), 1500, straddling=True)
+    share, tested = split_false_positives((4, 4), 500, straddling=True)
     assert tested == 1.0
-    assert share <= 0.05 + 3 * (0.05 * 0.95 / 1500) ** 0.5
+    assert share <= 0.05 + 3 * (0.05 * 0.95 / 500) ** 0.5
 
 
 @pytest.mark.parametrize(("donors", "least"), [(1, 1.0), (2, 0.5), (5, 0.0625), (6, 0.03125), (10, 2 / 1024)])

@@ -229,5 +229,6 @@ def test_claims_read_what_paired_differences_writes() -> None:
     assert table.loc[(0, "VISp"), "verdict"] == "holds"
     few, none = table.loc[(0, "Fezf2-1")], table.loc[(0, "none")]
     assert (few["verdict"], few["direction"]) == (none["verdict"], none["direction"]) == ("cannot tell", "cannot tell")
-    assert few["reason"].startswith("not testable: with 4 donors") and few["difference"] > 0
+    assert few["reason"] == "the group was not compared with the others" and few["difference"] > 0
+    assert np.isnan(few["q"]) and few["p_least"] == 0.125
     assert none["reason"].startswith("no cells in this group")
