@@ -131,7 +131,7 @@ def split_test(
     together = np.concatenate(scores)
     if least > LEVEL:
         donors = f"{len(own[0])} against {_counted(len(own[1]), noun)}"
-        donors += f" ({len(shared)} of them in both groups)" if len(shared) else ""
+        donors += f" ({len(shared)} in both groups)" if len(shared) else ""
         reason = f"not testable: {donors} can be parted in {_counted(ways, 'way')}, so p is at least {least:.3g}"
         return DonorTest(np.full(together.shape[1], np.nan), least, exact, f"{reason}, above {LEVEL:g}")
     # Blocks: units of a alone, of b alone, then the parts in a and the parts in b of those in both.
