@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from .controls import null_sentence
 from .data import ReportData
 from .labels import label_points
 from .style import (
@@ -72,6 +73,7 @@ def neurn_scatter(data: ReportData, metric: str = "rmse_mean") -> Drawing | None
             x, y = frame["baseline"].to_numpy(), frame["variant"].to_numpy()
             label_points(axes, x, y, [str(group) for group in frame.index], obstacles=_along_bars(frame))
     caption, alt = _scatter_words(data, whole)
+    caption += f" {null_sentence(data, metric)}"
     return Drawing("neurn_scatter", figure, caption, alt)
 
 
@@ -102,7 +104,7 @@ def _scatter_words(data: ReportData, whole: pd.DataFrame) -> tuple[str, str]:
         "RMSE (no unit; representations are scaled to 0–1) of each neuron group against all units: without "
         f"NeuRN on x, with NeuRN on y, mean over layers and {_count(whole['n_models'].max(), 'model')}; "
         f"{primary_representation(data.table('similarity'))} representations. Points below the dashed line "
-        f"are closer with NeuRN ({below} of {len(whole)}). {bars}Cells in a group: "
+        f"have a lower RMSE with NeuRN ({below} of {len(whole)}). {bars}Cells in a group: "
         f"{_range(whole['n_cells'])}."
     )
     alt = (

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from alignment.transfer import GainLink, correlate_gains
 from alignment.transfer.link import FEWEST_MODELS
 
+from .controls import null_sentence
 from .data import ReportData
 from .labels import label_points
 from .style import (
@@ -52,7 +53,7 @@ def alignment_and_transfer(data: ReportData, metric: str = "rmse_mean") -> Drawi
         ``None`` where neither part has NeuRN beside the baseline.
     """
     sides = [
-        ("alignment: RMSE to all cells (lower is closer)", alignment_means(data, metric)),
+        ("alignment: RMSE to all cells (lower is more alike)", alignment_means(data, metric)),
         ("transfer: accuracy on unseen domains (%)", unseen_means(data)),
     ]
     sides = [(title, frame) for title, frame in sides if len(frame)]
@@ -85,7 +86,9 @@ def alignment_and_transfer(data: ReportData, metric: str = "rmse_mean") -> Drawi
             for v, label in (("baseline", "without NeuRN"), ("neurn", "with NeuRN"))
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    told = ["RMSE (no unit) to all cells, mean over layers."] if sides[0][0].startswith("alignment") else []
+    told = []
+    if sides[0][0].startswith("alignment"):
+        told.append(f"RMSE (no unit) to all cells, mean over layers. {null_sentence(data, metric)}")
     if sides[-1][0].startswith("transfer"):
         told.append(
             "Accuracy on targets that differ from the source, mean over targets and seeds; these images are real."

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from .blocks import Block, Column, Prose, Section, figure_block, table_block
+from .controls import group_directions, null_sentence
 from .data import ReportData
 from .figures_examples import density_pairs, example_maps
 from .figures_groups import neurn_scatter, rmse_violins
 from .figures_layers import layer_profile
-from .findings import interval, signed, verdict
+from .findings import CANNOT_TELL, interval, signed
 from .style import variant_label
 from .views import best_layers, group_scores
 
@@ -19,12 +20,12 @@ __all__ = ["alignment_sections"]
 _GROUP_COLUMNS = [
     Column("group", "group"),
     Column("neuron_class", "class"),
-    Column("n_cells", "cells"),
+    Column("cells", "cells (donors)", sort_by="n_cells"),
     Column("baseline", "RMSE without", 4),
     Column("variant", "RMSE with", 4),
     Column("difference", "difference", 4, signed=True),
     Column("interval", "95 % interval", sort_by="ci_low"),
-    Column("tests", "q < 0.05: lower, higher", sort_by="n_lower"),
+    Column("tests", "q < 0.05: below, above 0", sort_by="n_lower"),
     Column("verdict", "with NeuRN"),
 ]
 _BEST_COLUMNS = [
@@ -60,7 +61,10 @@ def alignment_sections(data: ReportData) -> list[Section]:
 
 
 def _groups(data: ReportData) -> tuple[Block, ...]:
-    frames = [group_scores(data, by, "rmse_mean") for by in ("neuron_class", "area", "genotype")]
+    frames = []
+    for by in ("neuron_class", "area", "genotype"):
+        scores = group_scores(data, by, "rmse_mean")
+        frames.append(scores.assign(verdict=group_directions(data, by)["direction"].reindex(scores.index)))
     whole = pd.concat([frame for frame in frames if len(frame)]) if any(map(len, frames)) else pd.DataFrame()
     if whole.empty:
         return (Prose("This study has no group scored both without and with NeuRN.", absent=True),)
@@ -68,18 +72,27 @@ def _groups(data: ReportData) -> tuple[Block, ...]:
     counts = whole[["n_lower", "n_higher", "n_tests"]].to_numpy(dtype=float)
     table = whole.assign(
         group=whole.index,
-        verdict=[verdict(low, high) for low, high in ends],
+        verdict=whole["verdict"].fillna(CANNOT_TELL),
+        cells=[_counted(cells, donors) for cells, donors in whole[["n_cells", "n_donors"]].to_numpy(dtype=float)],
         interval=[interval(low, high, signed) for low, high in ends],
-        tests=[f"{low:.0f}, {high:.0f} of {tests:.0f}" if np.isfinite(tests) else None for low, high, tests in counts],
+        tests=[f"{low:.0f}, {high:.0f} of {tests:.0f}" if tests > 0 else None for low, high, tests in counts],
     )
     caption = (
         "RMSE (no unit) of each group without and with NeuRN, mean over layers and models, and the "
-        "difference with its 95 % interval (mean of the layers' intervals: conservative). Tests are one a "
-        "model and layer, paired by cell; q after Benjamini–Hochberg. The last column reads the interval: "
-        "lower, higher or undecided."
+        "difference with its 95 % interval (mean of the layers' intervals: conservative; of one donor, over its cells "
+        "alone). There is one test per model and layer, paired by cell, signs flipped by donor, and none of fewer than "
+        "six donors; q after Benjamini–Hochberg. The last column says which way the mean over layers and models moves "
+        "(q < 0.05 and an interval without 0), or that the shuffled scenes or the donors do not allow to tell; the "
+        f"table of the published statements says why. {null_sentence(data, 'rmse_mean')}"
     )
     drawing = figure_block(neurn_scatter(data), "")
     return (drawing, table_block(table, _GROUP_COLUMNS, caption, csv="similarity"))
+
+
+def _counted(cells: float, donors: float) -> str | None:
+    if not np.isfinite(cells):
+        return None
+    return f"{cells:.0f} ({donors:.0f})" if np.isfinite(donors) else f"{cells:.0f}"
 
 
 def _violins(data: ReportData) -> tuple[Block, ...]:
