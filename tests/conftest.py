@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.abc
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,29 @@ def shared_data() -> Path:
 def shared_oracles() -> Path:
     """Values read off published figures; the test skips where they are missing."""
     return _folder("oracles")
+
+
+@pytest.fixture
+def without_pango() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """``with without_pango()``: WeasyPrint fails on import as it does where Pango is not installed."""
+
+    class Missing(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+            del path, target
+            if name == "weasyprint":
+                raise OSError("cannot load library 'libgobject-2.0-0': no such file\nand many more lines")
+
+    @contextlib.contextmanager
+    def hidden() -> Iterator[None]:
+        kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "weasyprint"}
+        sys.meta_path.insert(0, finder := Missing())
+        try:
+            yield
+        finally:
+            sys.meta_path.remove(finder)
+            sys.modules.update(kept)
+
+    return hidden
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

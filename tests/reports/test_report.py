@@ -270,16 +270,12 @@ def test_a_read_only_folder_is_one_clear_message(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
 
 
-def test_without_pango_the_page_is_kept_and_the_remedy_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(page: str) -> bytes:
-        raise OSError("cannot load library 'libpango-1.0-0'")
-
-    monkeypatch.setattr(report, "render_pdf", missing)
-    with pytest.raises(DataError, match=r"Pango libraries.*apt-get install libpango-1\.0-0.*are written"):
-        write_report(small(), tmp_path)
-    assert (tmp_path / "report.html").is_file() and not (tmp_path / "report.pdf").exists()
+def test_without_pango_all_but_the_pdf_is_written_and_the_remedy_is_named(tmp_path: Path, without_pango: Any) -> None:
+    with without_pango(), pytest.warns(UserWarning, match=r"No PDF was written.*libgobject.*nstall Pango") as told:
+        files = write_report(small(sessions=pd.DataFrame({"experiment_id": [1]})), tmp_path)
+    assert len(told) == 1 and files.pdf is None and not (tmp_path / "report.pdf").exists()
+    assert files.html.is_file() and all(path.is_file() for path in files.tables)
+    assert {path.name for path in files.tables} == {"sessions.csv", "sessions.parquet"}
 
 
 def test_the_pdf_fetches_nothing_from_outside() -> None:
