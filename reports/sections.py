@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .blocks import Findings, Prose, Section, figure_block
+from dataclasses import replace
+
+from .blocks import Findings, Prose, Section, figure_block, split_wide
 from .data import ReportData
 from .figures_link import alignment_and_transfer
 from .findings import key_findings
@@ -57,7 +59,8 @@ def build_sections(data: ReportData) -> list[Section]:
     if data.has_neurons:
         sections += [cells_section(data), quality_section(data)]
     sections.append(architecture_section(data))
-    return [*sections, provenance_section(data), citation_section(data)]
+    sections += [provenance_section(data), citation_section(data)]
+    return [replace(own, blocks=[part for block in own.blocks for part in split_wide(block)]) for own in sections]
 
 
 def _findings(data: ReportData) -> Findings | Prose:
