@@ -163,7 +163,9 @@ def _pdf() -> Check:
     try:
         import weasyprint
     except OSError as error:
-        return Check("PDF", False, f"WeasyPrint cannot load its libraries: {str(error).splitlines()[0]}", pango_remedy())
+        return Check(
+            "PDF", False, f"WeasyPrint cannot load its libraries: {str(error).splitlines()[0]}", pango_remedy()
+        )
     page: Any = weasyprint.HTML(string="<p>alignment</p>").write_pdf(uncompressed_pdf=True)
     if b"/FontFile" not in page:
         return Check("PDF", False, f"WeasyPrint {weasyprint.__version__} finds no font to write with", pango_remedy())

@@ -123,7 +123,7 @@ def _scatter_words(data: ReportData, whole: pd.DataFrame, metric: str, name: str
     return caption, alt
 
 
-def _scatter_panel(axes: Axes, title: str, frame: pd.DataFrame, name: str) -> None:
+def _scatter_panel(axes: Axes, title: str, frame: pd.DataFrame, measure: str) -> None:
     x_limits, y_limits = _square_limits(frame)
     ends = (min(x_limits[0], y_limits[0]), max(x_limits[1], y_limits[1]))
     axes.plot(ends, ends, color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
@@ -139,8 +139,8 @@ def _scatter_panel(axes: Axes, title: str, frame: pd.DataFrame, name: str) -> No
     axes.set(
         xlim=x_limits,
         ylim=y_limits,
-        xlabel=f"{name} without NeuRN",
-        ylabel=f"{name} with NeuRN",
+        xlabel=f"{measure} without NeuRN",
+        ylabel=f"{measure} with NeuRN",
         title=f"by {title}",
     )
     axes.set_aspect("equal", adjustable="box")

@@ -24,6 +24,7 @@ __all__ = ["ReportFiles", "render_html", "render_pdf", "write_report"]
 
 _INDEX = ".report-files.json"
 
+
 @dataclass(frozen=True)
 class ReportFiles:
     """Where a report was written.
@@ -135,6 +136,9 @@ def render_html(data: ReportData, sections: list[Section] | None = None) -> str:
 
 def _origin(data: ReportData) -> tuple[str, str]:
     """Say in plain sight where the neurons come from."""
+    if not data.has_brain and data.fusion_design:
+        simulated = " (SIMULATED)" if data.fusion_design.get("simulated") else ""
+        return "The brain of the fusion.", f"Vision is fused with {data.fusion_design.get('name')}{simulated}."
     if not data.has_brain:
         return "No neurons.", data.origin or "This study compares no neurons; its images are real."
     if data.simulated:

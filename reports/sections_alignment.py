@@ -103,8 +103,9 @@ def _layers(data: ReportData) -> tuple[Block, ...]:
             layer_variant=[variant_label(name) for name in best["layer_variant"]],
             interval=[interval(low, high, lambda value: f"{value:.4f}") for low, high in ends],
         )
+        better = "lowest" if lower_is_better(metric) else "highest"
         caption = (
-            f"The layer with the {'lowest' if lower_is_better(metric) else 'highest'} {name} to each class. It is chosen on the scenes it is scored on, so "
+            f"The layer with the {better} {name} to each class. It is chosen on the scenes it is scored on, so "
             "its value is optimistic; compare layers by the figures above."
         )
         blocks.append(table_block(best, _BEST_COLUMNS, caption, csv="similarity"))

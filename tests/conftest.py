@@ -67,8 +67,10 @@ frames.forEach((frame) => { frame.onload = () => {
   for (const table of page.querySelectorAll(".table")) {
     const box = table.querySelector(".scroll"), right = box.getBoundingClientRect().right;
     const cells = [...table.querySelectorAll("th, td")];
-    const cut = cells.filter((cell) => cell.getBoundingClientRect().right > right + 1 || cell.scrollWidth > cell.clientWidth + 1);
-    tables.push([table.querySelector(".caption").textContent.slice(0, 60), box.scrollWidth - box.clientWidth, cut.length]);
+    const cut = cells.filter((cell) =>
+      cell.getBoundingClientRect().right > right + 1 || cell.scrollWidth > cell.clientWidth + 1);
+    const caption = table.querySelector(".caption").textContent.slice(0, 60);
+    tables.push([caption, box.scrollWidth - box.clientWidth, cut.length]);
   }
   found[frame.width] = {page: page.documentElement.scrollWidth, tables};
   if (Object.keys(found).length === frames.length) document.title = JSON.stringify(found);
@@ -90,7 +92,9 @@ def measure_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., di
         head, policy = html.split('<meta http-equiv="Content-Security-Policy"')
         (folder / "page.html").write_text(head + policy[policy.index(">") + 1 :], encoding="utf-8")
         # Headless Chromium opens no window narrower than 500 px, so every width is a frame.
-        frames = "".join(f"<iframe src=page.html width={width} height=900 style='border:0'></iframe>" for width in widths)
+        frames = "".join(
+            f"<iframe src=page.html width={width} height=900 style='border:0'></iframe>" for width in widths
+        )
         (folder / "frames.html").write_text(f"<!doctype html>{frames}<script>{_MEASURE}</script>", encoding="utf-8")
         options = ("--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom")
         done = subprocess.run(

@@ -12,6 +12,7 @@ import pytest
 from reports import ReportData, blocks
 from reports.blocks import Cell, Column, Section, TableBlock, split_wide
 from reports.report import render_html
+from reports.sections import build_sections
 from reports.sections_rsa import rsa_sections
 from reports.sections_transfer import transfer_table
 
@@ -37,18 +38,16 @@ def page(report_data: ReportData, plain: Any) -> str:
     for section in rsa_sections(crowd):
         tables = [block for block in section.blocks if isinstance(block, TableBlock)]
         sections.append(Section("rsa-tables", section.title, tables))
-    built = blocks_of(report_data)
-    return render_html(report_data, [*sections, *built])
-
-
-def blocks_of(data: ReportData) -> list[Section]:
-    from reports.sections import build_sections
-
-    return build_sections(data)
+    return render_html(report_data, [*sections, *build_sections(report_data)])
 
 
 def _transfer() -> dict[str, pd.DataFrame]:
-    place = [(model, layer, target) for model in NETWORKS for layer in LAYERS for target in ("digits_low_contrast", "mnist_m")]
+    place = [
+        (model, layer, target)
+        for model in NETWORKS
+        for layer in LAYERS
+        for target in ("digits_low_contrast", "mnist_m")
+    ]
     rows = [
         {"model": model, "layer_variant": layer, "source": "digits", "target": target, "seed": seed, "accuracy": 0.877}
         for model, layer, target in place
