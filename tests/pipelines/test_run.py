@@ -70,6 +70,14 @@ def test_the_run_folder_holds_what_is_promised(tiny) -> None:
     assert not [path for path in tiny.run.rglob("*") if path.name.endswith(".tmp")]
 
 
+@pytest.mark.browser
+def test_no_table_of_a_report_hides_a_column(tiny, measure_tables) -> None:
+    found = measure_tables((tiny.run / "report.html").read_text(encoding="utf-8"), (1280, 1440))
+    for measured in found.values():
+        assert len(measured["tables"]) >= 8
+        assert not [table for table in measured["tables"] if table[1] > 0 or table[2] > 0]
+
+
 def test_dropped_cells_are_told_in_the_report(tiny) -> None:
     sessions = pd.read_csv(tiny.run / "tables" / "sessions.csv").set_index("experiment_id")
     assert sessions.loc[FIRST, ["cells", "dropped_nan", "dropped_constant"]].tolist() == [4, 1, 0]
