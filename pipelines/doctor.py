@@ -156,22 +156,19 @@ def _allensdk() -> Check:
 
 
 def _pdf() -> Check:
-    remedy = {
-        "Linux": "Install Pango and a font: apt install libpango-1.0-0 libpangoft2-1.0-0 fonts-dejavu-core "
-        "(Fedora: dnf install pango dejavu-sans-fonts; conda: conda install pango).",
-        "Darwin": "Install Pango: brew install pango (or conda install pango).",
-        "Windows": "Install Pango with MSYS2 (pacman -S mingw-w64-x86_64-pango) and set "
-        "WEASYPRINT_DLL_DIRECTORIES to its bin folder, or conda install pango.",
-    }.get(platform.system(), "Install Pango and a font package.")
+    from reports.printing import pango_remedy
+
     if importlib.util.find_spec("weasyprint") is None:
         return Check("PDF", False, "WeasyPrint is not installed", INSTALL)
     try:
         import weasyprint
     except OSError as error:
-        return Check("PDF", False, f"WeasyPrint cannot load its libraries: {str(error).splitlines()[0]}", remedy)
+        return Check(
+            "PDF", False, f"WeasyPrint cannot load its libraries: {str(error).splitlines()[0]}", pango_remedy()
+        )
     page: Any = weasyprint.HTML(string="<p>alignment</p>").write_pdf(uncompressed_pdf=True)
     if b"/FontFile" not in page:
-        return Check("PDF", False, f"WeasyPrint {weasyprint.__version__} finds no font to write with", remedy)
+        return Check("PDF", False, f"WeasyPrint {weasyprint.__version__} finds no font to write with", pango_remedy())
     return Check("PDF", True, f"WeasyPrint {weasyprint.__version__} draws pages with text")
 
 

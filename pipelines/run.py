@@ -15,12 +15,18 @@ from neural_alignment import DataError, InputError, __version__
 from pipelines.config import Study
 from pipelines.execution import execute
 from pipelines.files import copy_file, write_file, writing
+from pipelines.graph import Task
 from pipelines.perform import Outcome, Site, perform
 from pipelines.plan import Plan, make_plan
 from pipelines.progress import Progress
 from pipelines.study import load_study, study_yaml
 
 __all__ = ["RunSummary", "open_run", "publish", "rewrite_report", "run_study", "stage_counts"]
+
+_NO_PDF = (
+    "report.pdf was not written; report.html, the figures and the tables are complete. {} "
+    "Then run the same command again: it adds the PDF."
+)
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,15 @@ class RunSummary:
         Tasks computed now, and tasks whose results were in the store.
     seconds : float
         From planning to the run folder.
+    warning : str
+        Why there is no ``report.pdf``, and what to do; empty where there is one.
     """
 
     folder: Path
     computed: int
     kept: int
     seconds: float
+    warning: str = ""
 
 
 def run_study(study: Study, store: Store, out: Path, console: Console) -> RunSummary:
@@ -66,17 +75,23 @@ def run_study(study: Study, store: Store, out: Path, console: Console) -> RunSum
     folder = out / study.name
     _prepare(folder, study)
 
+    looked = False
+
     def plan() -> tuple[list[Any], bool]:
+        nonlocal looked
         made = make_plan(study, store)
+        if made.report is not None and not looked:
+            looked = True
+            _forget_unprinted(made.report, store)
         return made.wanted, made.complete
 
     with Progress(console) as progress:
         outcomes = execute(plan, store, study.compute, progress)
     _raise_failures(outcomes, folder)
     final = make_plan(study, store)
-    publish(final, study, store, folder)
+    warning = publish(final, study, store, folder)
     computed = sum(outcome.status == "done" for outcome in outcomes)
-    return RunSummary(folder, computed, len(final.tasks) - computed, time.monotonic() - clock)
+    return RunSummary(folder, computed, len(final.tasks) - computed, time.monotonic() - clock, warning)
 
 
 def open_run(run: str | Path) -> tuple[Study, Path]:
@@ -97,8 +112,13 @@ def open_run(run: str | Path) -> tuple[Study, Path]:
     return load_study(folder / "study.yaml"), folder
 
 
-def rewrite_report(run: str | Path, store: Store) -> Path:
+def rewrite_report(run: str | Path, store: Store) -> tuple[Path, str]:
     """Render a run's report again from stored results, and lay it out in the run folder.
+
+    Returns
+    -------
+    tuple of (Path, str)
+        The run folder, and why it holds no ``report.pdf`` (empty where it does).
 
     Raises
     ------
@@ -120,8 +140,7 @@ def rewrite_report(run: str | Path, store: Store) -> Path:
     store.remove(plan.report.stage, plan.report.key)
     outcome = perform(plan.report.spec(), Site(store.root))
     _raise_failures([outcome], folder)
-    publish(plan, study, store, folder)
-    return folder
+    return folder, publish(plan, study, store, folder)
 
 
 def stage_counts(plan: Plan, store: Store) -> dict[str, tuple[int, int]]:
@@ -133,11 +152,20 @@ def stage_counts(plan: Plan, store: Store) -> dict[str, tuple[int, int]]:
     return counts
 
 
-def publish(plan: Plan, study: Study, store: Store, folder: Path) -> None:
-    """Copy the report out of the store into the run folder, each file by rename, and write the provenance."""
+def publish(plan: Plan, study: Study, store: Store, folder: Path) -> str:
+    """Copy the report out of the store into the run folder, each file by rename, and write the provenance.
+
+    Returns
+    -------
+    str
+        Why there is no ``report.pdf``, and what to do; empty where there is one.
+    """
     assert plan.report is not None
     entry = store.path(plan.report.stage, plan.report.key)
+    obstacle = store.provenance(plan.report.stage, plan.report.key).get("pdf_obstacle")
     with writing(folder):
+        if obstacle:  # the PDF of an earlier run must not stand beside a page it was not made from
+            (folder / "report.pdf").unlink(missing_ok=True)
         for source in sorted(entry.rglob("*")):
             if source.is_file() and source.name != "provenance.json":
                 copy_file(source, folder / source.relative_to(entry))
@@ -149,6 +177,17 @@ def publish(plan: Plan, study: Study, store: Store, folder: Path) -> None:
     record = {"study": study.name, "neural_alignment": __version__, "store": str(store.root), "tasks": tasks}
     with writing(folder):
         write_file(folder / "provenance.json", json.dumps(record, indent=1, default=str) + "\n")
+    return _NO_PDF.format(obstacle) if obstacle else ""
+
+
+def _forget_unprinted(report: Task, store: Store) -> None:
+    """Remove a report that was kept without its PDF, so that it is made again where one can be made now."""
+    if not store.has(report.stage, report.key) or "pdf_obstacle" not in store.provenance(report.stage, report.key):
+        return
+    from reports import pdf_obstacle
+
+    if not pdf_obstacle():
+        store.remove(report.stage, report.key)
 
 
 def _prepare(folder: Path, study: Study) -> None:

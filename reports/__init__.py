@@ -8,6 +8,7 @@ False
 
 from .data import DensityPair, DomainImages, Examples, MapExample, ReportData
 from .fusion_data import AttentionMaps
+from .printing import pdf_obstacle
 from .report import ReportFiles, write_report
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "MapExample",
     "ReportData",
     "ReportFiles",
+    "pdf_obstacle",
     "write_report",
 ]

@@ -208,7 +208,7 @@ TABLES: dict[str, TableSpec] = {
             "degenerate",
         ),
     ),
-    "cell_scores": TableSpec(("model", "layer_variant", "layer", "cell", "rmse_mean"), ("representation",)),
+    "cell_scores": TableSpec(("model", "layer_variant", "layer", "cell"), ("representation", "rmse_mean")),
     "sessions": TableSpec(("experiment_id",), ()),
     "marginals": TableSpec(("quantity", "quantile", "simulated", "real"), ()),
     "embedding": TableSpec(("x", "y", "area", "genotype", "neuron_class", "kept"), ("cluster",)),

@@ -162,7 +162,7 @@ def _classes(data: ReportData) -> list[str]:
 
 def _overlap(data: ReportData) -> list[str]:
     for metric, name in (("kde_iou_population", "Population"), ("kde_iou_unit", "Single-pair")):
-        whole = paired_groups(data, "all", metric)
+        whole = group_scores(data, "all", metric)
         if len(whole):
             row = whole.iloc[0]
             return [

@@ -43,7 +43,8 @@ def claims_section(data: ReportData) -> Section:
     title = "Do the published statements hold in this data?"
     if groups.empty and classes.empty:
         absent = (
-            "This study compared no network both without and with NeuRN, so the published statements are not tested."
+            "The published statements are about RMSE without and with NeuRN. This study did not score both, so they "
+            "are not tested."
         )
         return Section("claims", title, (Prose(absent, absent=True),))
     blocks: list[Block] = [Findings(_sentences(data, groups, classes))]

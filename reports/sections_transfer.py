@@ -17,7 +17,7 @@ from .figures_link import FEWEST_GAINS, gain_against_gain
 from .figures_transfer import transfer_accuracy
 from .findings_transfer import say_features
 from .published import alignment_beside_published, transfer_beside_published
-from .views import transfer_summary
+from .views import shown_metrics, transfer_summary
 from .views_transfer import GAIN_METRICS, condition_labels, gains, ordered_conditions, with_condition
 from .words import signed
 
@@ -275,7 +275,7 @@ def published_section(data: ReportData) -> Section:
         blocks.append(table_block(table, _TRANSFER_COLUMNS, caption))
         if table["ours"].isna().all():
             blocks.append(Prose("None of the published source–target pairs is part of this study.", absent=True))
-    if data.has("similarity"):
+    if "rmse_mean" in shown_metrics(data):
         own = "simulated neurons" if data.simulated else "this study's neurons"
         caption = (
             f"Published RMSE (mean over 13 models, read off a figure, ±0.001) beside RMSE to {own}, mean "

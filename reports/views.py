@@ -21,6 +21,7 @@ __all__ = [
     "ordered_variants",
     "paired_groups",
     "primary_representation",
+    "shown_metrics",
     "transfer_differences",
     "transfer_summary",
 ]
@@ -40,6 +41,10 @@ METRIC_NAMES: Final[Mapping[str, str]] = {
     "kde_iou_population": "KDE-IoU, population",
     "kde_iou_unit": "KDE-IoU, single pairs",
 }
+_LEADING: Final = (
+    {"rmse_mean": "RMSE", "rmse_nearest": "RMSE to the nearest unit"},
+    {"kde_iou_population": "KDE-IoU", "kde_iou_unit": "KDE-IoU of single pairs"},
+)
 AREA_ORDER: Final = ("VISp", "VISl", "VISal", "VISpm", "VISam", "VISrl")
 INHIBITORY_GENES: Final = ("Pvalb", "Sst", "Vip")
 
@@ -47,6 +52,13 @@ INHIBITORY_GENES: Final = ("Pvalb", "Sst", "Vip")
 def lower_is_better(metric: str) -> bool:
     """Tell whether a smaller value of a metric means more alike."""
     return metric.startswith("rmse")
+
+
+def shown_metrics(data: ReportData) -> dict[str, str]:
+    """Return the metrics that figures and tables show, one RMSE and one KDE-IoU as far as scored, with short names."""
+    present = set(data.table("similarity")["metric"])
+    firsts = [next(((metric, name) for metric, name in kind.items() if metric in present), None) for kind in _LEADING]
+    return dict(first for first in firsts if first is not None)
 
 
 def primary_representation(table: pd.DataFrame) -> str:

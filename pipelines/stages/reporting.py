@@ -30,8 +30,11 @@ ALLEN_ORIGIN = (
 
 
 def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: Path) -> None:
-    """Write ``report.html``, ``report.pdf``, ``figures/`` and ``tables/`` into ``folder``."""
-    from reports import ReportData, write_report
+    """Write ``report.html``, ``report.pdf``, ``figures/`` and ``tables/`` into ``folder``.
+
+    Where no PDF can be made here all the rest is written, and the provenance says why (``pdf_obstacle``).
+    """
+    from reports import ReportData, pdf_obstacle, write_report
 
     study = params["study"]
     aligned = "population" in inputs
@@ -61,7 +64,10 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
         **gather_fusion(inputs, study),
     )
     context.tell(2, 3, "pages")
-    write_report(data, folder)
+    obstacle = pdf_obstacle()
+    if obstacle:
+        context.notes["pdf_obstacle"] = obstacle
+    write_report(data, folder, pdf=not obstacle)
 
 
 def _sentence(inputs: Inputs, study: Mapping[str, Any], parts: Mapping[str, Any], transfer: bool) -> str:
