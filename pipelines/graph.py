@@ -70,6 +70,8 @@ STAGES: dict[str, Stage] = {
         Stage("train", 4, f"{_NETWORKS}:train", "train networks", weight=80),
         Stage("evaluate", 2, f"{_NETWORKS}:evaluate", "evaluate on targets", weight=30),
         Stage("features", 1, f"{_NETWORKS}:features", "domains inside networks", weight=25),
+        Stage("floors", 1, f"{_NETWORKS}:floors", "chance and nearest neighbours", weight=25),
+        Stage("invariance", 1, f"{_NETWORKS}:invariance", "shifts that layers undo", weight=25),
         Stage("architectures", 2, "pipelines.stages.architectures:architectures", "compare architectures", weight=45),
         Stage("activations", 4, f"{_NETWORKS}:activations", "layer activations", weight=50),
         Stage("ceiling", 1, f"{_CONTROLS}:ceiling", "noise ceilings", weight=42),
@@ -89,7 +91,7 @@ STAGES: dict[str, Stage] = {
         Stage("fusion", 1, f"{_FUSION}:fusion", "train fusion heads", weight=33),
         Stage("ood", 1, f"{_FUSION}:ood", "heads out of distribution", weight=20),
         Stage("attention", 1, f"{_FUSION}:attention", "attention of heads", weight=20),
-        Stage("report", 1, f"{_REPORTING}:report", "write the report", "folder"),
+        Stage("report", 2, f"{_REPORTING}:report", "write the report", "folder"),
     )
 }
 
