@@ -236,6 +236,17 @@ def test_features_are_of_the_first_seed_on_unseen_targets_the_input_first(tiny: 
         assert np.isfinite(table["distance"]).all() and (table["images_source"] == 50).all()
 
 
+def test_floors_and_shifts_are_measured_on_the_images_that_networks_get(tiny: Any) -> None:
+    floors = [tiny.store.read("floors", entry.key) for entry in tiny.store.list("floors")]
+    assert len(floors) == 2
+    for table in floors:
+        assert table["layer_variant"].tolist() == ["baseline", "neurn"]
+        assert (table[["n", "n_train", "pixels"]] == [50, 100, 16]).all(axis=None)
+    (entry,) = tiny.store.list("invariance")
+    shares = tiny.store.read("invariance", entry.key).set_index("layer_variant")
+    assert shares["equal"].to_dict() == {"baseline": False, "neurn": True} and (shares["images"] == 50).all()
+
+
 def test_the_run_has_every_table(tiny: Any) -> None:
     names = {path.stem for path in (tiny.run / "tables").glob("transfer*.csv")}
     parts = (
