@@ -132,19 +132,16 @@ def _without_equal(data: ReportData, away: pd.DataFrame) -> list[str]:
         f"Of these, NeuRN makes {named} equal to the source by construction: images and their shifted copies lie "
         f"{share_text(largest)} as far apart behind it as before it."
     )
+    it = "it" if len(equal) == 1 else "them"
     with_sobel = "sobel" in set(data.table("transfer").query("method == 'plain'")["layer_variant"])
+    beside = "Sobel, an edge filter without NeuRN, was not tried."
+    if with_sobel:
+        beside = f"A Sobel filter in its place brings {_pooled(data, away, 'sobel')} with {it}"
+        beside += "." if rest.empty else f" and {_pooled(data, rest, 'sobel')} without {it}."
     if rest.empty:
-        return [said + " No other target is left to tell whether NeuRN generalises."]
+        return [f"{said} No other target is left to tell whether NeuRN generalises. {beside}"]
     count = rest[["source", "target"]].drop_duplicates().shape[0]
-    said += (
-        f" Without {'it' if len(equal) == 1 else 'them'}, over the other {count}, NeuRN brings {_pooled(data, rest)}"
-    )
-    if not with_sobel:
-        return [f"{said}. Sobel, an edge filter without NeuRN, was not tried."]
-    return [
-        f"{said}. A Sobel filter in its place brings {_pooled(data, away, 'sobel')} with and "
-        f"{_pooled(data, rest, 'sobel')} without {'it' if len(equal) == 1 else 'them'}."
-    ]
+    return [f"{said} Without {it}, over the other {count}, NeuRN brings {_pooled(data, rest)}. {beside}"]
 
 
 def _pooled(data: ReportData, runs: pd.DataFrame, variant: str = "neurn") -> str:

@@ -79,8 +79,8 @@ def gain_blocks(data: ReportData) -> list[Block]:
     means = [{"transfer": name, **part.filter(like="gain").mean().to_dict()} for name, part in groups if len(part)]
     shown, labels = pd.concat([frame, pd.DataFrame(means)], ignore_index=True), condition_labels(data)
     columns = [Column("transfer", "source → target")]
-    columns += [Column(f"share_{name}", f"distance behind {labels[name]}, %", 1, scale=100) for name in _LAYERS]
-    columns += [Column(f"gain_{name}", f"{labels[name]} − baseline, points", 1, signed=True) for name in _LAYERS]
+    columns += [Column(f"share_{name}", f"behind {labels[name]}, %", 1, scale=100) for name in _LAYERS]
+    columns += [Column(f"gain_{name}", f"gain, {labels[name]}", 1, signed=True) for name in _LAYERS]
     images = int(table["images"].max())
     caption = (
         "Gain in accuracy on unseen targets (percentage points, mean over models and seeds, networks below a floor "
