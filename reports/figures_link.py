@@ -25,7 +25,7 @@ from .style import (
     style,
     variant_colour,
 )
-from .views_transfer import GAIN_METRICS, alignment_means, gains, unseen_means
+from .views_transfer import GAIN_METRICS, alignment_means, equal_transfers, gains, unseen_means
 from .words import signed
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def alignment_and_transfer(data: ReportData, metric: str = "rmse_mean") -> Drawi
         told.append(
             "Accuracy on targets that differ from the source, mean over targets and seeds; these images are real."
         )
+        equal = [f"{source} → {target}" for source, target in equal_transfers(data)]
+        if equal:
+            told[-1] += f" NeuRN makes {' and '.join(equal)} equal to the source by construction."
     if len(told) == 2:
         told = [f"Left: {told[0]}", f"Right: a{told[1][1:]}"]
     caption = f"{' '.join(told)} n = {len(models)} model{'s' * (len(models) != 1)}. Numbers: NeuRN minus baseline."

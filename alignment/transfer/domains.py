@@ -25,7 +25,7 @@ from neural_alignment import DataError, InputError, closest
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Domain", "check_domain", "domain_files", "is_whole_folder", "list_domains", "load_domain"]
+__all__ = ["Domain", "check_domain", "domain_files", "is_whole_folder", "list_domains", "load_domain", "shift_between"]
 
 SPLITS = ("train", "test", "all")
 _ALIASES = {
@@ -307,6 +307,37 @@ def load_domain(
         draw = int(np.random.SeedSequence([seed, SPLITS.index(split)]).generate_state(1)[0])
         images = apply_shift(images, parsed.shift, parsed.strength, seed=draw)
     return Domain(name, split, images, raw.labels, raw.classes, *terms)
+
+
+def shift_between(source: str, target: str) -> tuple[str, int | None] | None:
+    """Return the shift that makes a target of a source's own images, with its strength.
+
+    Parameters
+    ----------
+    source, target : str
+        Names as :func:`load_domain` takes them.
+
+    Returns
+    -------
+    tuple of str and int, or None
+        ``None`` where the target has other images, or other content: then no image of it has a partner in the
+        source. A strength of ``None`` is the shift's default.
+
+    Raises
+    ------
+    InputError
+        Unknown domain.
+
+    Examples
+    --------
+    >>> shift_between("mnist", "mnist.rotation-30"), shift_between("digits", "digits_inverted")
+    (('rotation', 30), ('inversion', None))
+    >>> shift_between("mnist", "usps.rotation-30") is None
+    True
+    """
+    here, there = _parse(source), _parse(target)
+    same = (here.base, here.folder) == (there.base, there.folder)
+    return (there.shift, there.strength) if same and here.shift is None and there.shift is not None else None
 
 
 def _check_split(split: str, parsed: _Name) -> None:

@@ -68,10 +68,17 @@ class Study(Part):
         if len(set(layers)) < len(layers):
             raise ValueError(f"'layer_variants' lists a name twice: {layers}")
         if self.transfer is not None:
-            self.transfer.pairs(layers)
+            self.transfer.pairs([layer.key for layer in self.transfer_layers])
         if self.fusion is not None:
             self._check_fusion(self.fusion, keys, layers)
         return self
+
+    @property
+    def transfer_layers(self) -> list[LayerConfig]:
+        """Layer variants that are trained on domains: the study's, and Sobel where ``transfer.sobel`` asks for it."""
+        asked = self.transfer is not None and self.transfer.sobel
+        missing = all(layer.name != "sobel" for layer in self.layer_variants)
+        return [*self.layer_variants, *([LayerConfig(name="sobel")] if asked and missing else [])]
 
     def _check_fusion(self, fusion: FusionConfig, models: list[str], layers: list[str]) -> None:
         named = [("encoder", fusion.encoder or models[0], models), ("layer_variant", fusion.layer_variant, layers)]

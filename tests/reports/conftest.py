@@ -203,6 +203,25 @@ def make_transfer(rng: np.random.Generator, seeds: int = 3) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def make_floors(transfer: pd.DataFrame, neighbour: float = 0.2) -> pd.DataFrame:
+    """Floors that every network passes: chance 0.1, and neighbours that are right in 0.2 of the images."""
+    plain = transfer[transfer["method"] == "plain"]
+    cell = ["model", "layer_variant", "source", "target"]
+    table = plain.groupby(cell, sort=False)["accuracy"].mean().rename("network").reset_index()
+    numbers = {"chance": 0.1, "nearest_neighbour": neighbour, "pixels": 16, "n": 540, "n_train": 1212}
+    return table.assign(**numbers, below="", reference=table["layer_variant"] == "baseline", image_size=32)
+
+
+def make_invariance(transfer: pd.DataFrame) -> pd.DataFrame:
+    """NeuRN undoes the inversion; the faint copies stay a third as far apart; digits_m has no pairs."""
+    plain = transfer[(transfer["method"] == "plain") & (transfer["source"] != transfer["target"])]
+    table = plain[["model", "layer_variant", "source", "target"]].drop_duplicates()
+    shares = {"digits_inverted": 1e-7, "digits_low_contrast": 0.33}
+    share = table["target"].map(shares).where(table["layer_variant"] != "baseline", 1.0)
+    share = share.where(table["target"].isin(shares))
+    return table.assign(share=share, equal=share <= 0.01, images=256, reason="")
+
+
 def make_transfer_tables(transfer: pd.DataFrame, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
     """Return what follows from a transfer table, and confusions, bins and features that fit its accuracies."""
     from alignment.transfer import condition_differences, rank_variants, summarise_seeds
@@ -213,7 +232,9 @@ def make_transfer_tables(transfer: pd.DataFrame, rng: np.random.Generator) -> di
     seeds = summarise_seeds(transfer)
     errors = transfer.groupby(place, sort=False)["ece"].agg(ece="mean", ece_sd="std").reset_index()
     found = {"transfer_seeds": seeds.merge(errors, on=place).assign(n=540), "transfer_ranks": rank_variants(transfer)}
-    for name, over_models in (("transfer_paired", False), ("transfer_overall", True)):
+    found["transfer_floors"] = make_floors(transfer)
+    found["transfer_invariance"] = make_invariance(transfer)
+    for name, over_models in (("transfer_paired", False), ("transfer_overall", True), ("transfer_judged", True)):
         parts = [
             condition_differences(transfer, reference, over_models=over_models).assign(reference=reference)
             for reference in ("baseline", "neurn")
