@@ -23,10 +23,6 @@ TOPIC = "nalign"
 _LOOK = 1.0  # seconds between two looks at the workers
 _SAY = 30.0  # seconds after which what is waited for is said again
 _SAY_NEWS = 5.0  # and after which it is said when it is another thing
-_SAME = (
-    "Start scheduler and workers in the environment of this command, with PYTHONSAFEPATH=1: a folder called 'cache' or "
-    "'reports' where they start hides the package."
-)
 Listener = Callable[..., None]
 Planner = Callable[[], tuple[list[Task], bool]]
 
@@ -193,7 +189,10 @@ class _Run:
         fit = here - set(self.unfit)
         if here and not fit and not self.running and self.left:
             reasons = "; ".join(sorted({f"{self.unfit[worker]} ({worker})" for worker in here})[:3])
-            raise DataError(f"No worker can run neural-alignment: {reasons}. {_SAME}")
+            raise DataError(
+                f"No worker can run neural-alignment: {reasons}. Start workers in this environment, with "
+                "PYTHONSAFEPATH=1: a folder called 'cache' or 'reports' where they start hides the package."
+            )
         self.workers.renew()
         self.watch.look(len(fit), bool(self.left))
 
@@ -225,9 +224,9 @@ class _Run:
             given.add(task.key)
             worker = free.pop(0)
             future = self.workers.client.submit(
-                _perform_on_worker,
-                self.specs[task.key],
-                self.site,
+                _carried(),
+                vars(self.specs[task.key]),
+                vars(self.site),
                 key=f"{task.stage}-{task.key}-{uuid4().hex}",
                 workers=[worker],
                 pure=False,
@@ -249,19 +248,8 @@ class _Run:
             error = future.exception(timeout=10)
             if isinstance(error, KilledWorker):
                 return self._lost(task)
-            self._cannot_run(trial.worker, error)
+            self.unfit[trial.worker] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return None
-
-    def _cannot_run(self, worker: str, error: BaseException) -> None:
-        """Note that a worker cannot even begin a task; where it is the scheduler that cannot, the run ends."""
-        chain: list[BaseException | None] = [error]
-        while chain[-1] is not None:
-            chain.append(chain[-1].__cause__)
-        words = [f"{type(one).__name__}: {' '.join(str(one).split())[:300]}" for one in chain if one is not None]
-        self.unfit[worker] = " from ".join(words)
-        if "deserialization of the task graph" in str(error):
-            address = self.workers.client.scheduler.address
-            raise DataError(f"The Dask scheduler at {address} cannot import neural-alignment: {words[-1]}. {_SAME}")
 
     def _kept(self, task: Task) -> Outcome:
         if task.key not in self.begun:
@@ -335,11 +323,29 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _perform_on_worker(spec: TaskSpec, site: Site) -> Outcome:
+def _carried() -> Callable[..., Outcome]:
+    """Return a function that is sent whole: what a worker cannot import is an error there, and not the worker's end."""
+
+    def begin(spec: dict[str, Any], site: dict[str, Any]) -> Outcome:
+        from pipelines.execution import perform_on_worker
+
+        return perform_on_worker(spec, site)
+
+    return begin
+
+
+def perform_on_worker(task: dict[str, Any], place: dict[str, Any]) -> Outcome:
+    """Do a task in a process of Dask's, as :func:`~pipelines.perform.perform` does; what it says goes to the client.
+
+    Parameters
+    ----------
+    task, place : dict
+        The fields of a :class:`TaskSpec` and of a :class:`Site`.
+    """
     import torch
     from distributed import get_worker
 
-    worker = get_worker()
+    spec, site, worker = TaskSpec(**task), Site(**place), get_worker()
 
     def tell(event: str, told: TaskSpec, **details: Any) -> None:
         worker.log_event(TOPIC, {"event": event, "key": told.key, **details})
