@@ -132,6 +132,9 @@ class _Jobs(Workers):
         self._waiting = [job for job in jobs.values() if job and job not in here]
         self._queue = self._ask() if len(here) < len(jobs) else None
         gone = {name: job for name, job in jobs.items() if not job or (self._left(job) and job not in here)}
+        stopped = [job for job in gone.values() if job in self._seen]
+        if stopped:
+            self._trouble = f"job {stopped[-1]} ended{self._last_words(stopped[-1])}; it is replaced"
         self._count_vain([job for job in gone.values() if job and job not in self._seen])
         try:
             self._submit(list(gone))

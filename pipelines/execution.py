@@ -188,7 +188,8 @@ class _Run:
                 self._took(trial.task, self._lost(trial.task))
         fit = here - set(self.unfit)
         if here and not fit and not self.running and self.left:
-            reasons = "; ".join(sorted({f"{self.unfit[worker]} ({worker})" for worker in here})[:3])
+            first = {self.unfit[worker]: worker for worker in sorted(here, reverse=True)}
+            reasons = "; ".join(f"{reason} ({worker})" for reason, worker in list(first.items())[:3])
             raise DataError(
                 f"No worker can run neural-alignment: {reasons}. Start workers in this environment, with "
                 "PYTHONSAFEPATH=1: a folder called 'cache' or 'reports' where they start hides the package."

@@ -80,6 +80,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", f'["{STAGES_FILE}"]')
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONSAFEPATH", "")  # Dask leaves here what it sets for a worker's process
     monkeypatch.setattr("pipelines.cluster._LOOK", 0.5)
     with dask.config.set({"distributed.worker.preload": [str(STAGES_FILE)]}):
         yield
