@@ -199,7 +199,7 @@ def test_ctrl_c_on_a_local_cluster_then_the_run_goes_on_and_gives_the_same(tiny,
     kept = len(store.list())
 
     process = start(study, tmp_path)
-    assert process.wait(timeout=120) == 0, (tmp_path / "err").read_text()
+    assert process.wait(timeout=300) == 0, (tmp_path / "err").read_text()
     assert f"tiny: {tiny.tasks - kept} computed, {kept} kept from before" in (tmp_path / "out").read_text()
     assert (tmp_path / "runs" / "tiny" / "report.pdf").read_bytes().startswith(b"%PDF")
     tables = sorted(path.name for path in (tiny.run / "tables").glob("*.csv"))
