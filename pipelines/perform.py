@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,7 +18,11 @@ from cache import Store
 from neural_alignment import NeuralAlignmentError, __version__
 from pipelines.graph import STAGES, TaskSpec
 
-__all__ = ["Context", "Inputs", "Outcome", "Site", "complete", "perform"]
+__all__ = ["ONE_TASK", "Context", "Inputs", "Outcome", "Site", "complete", "perform", "skipped"]
+
+# One task at a time in a process: torch's random numbers and number of threads belong to the process, and a task that
+# seeds them while another draws gives both other results. Workers may have been started with any number of threads.
+ONE_TASK = threading.RLock()
 
 PACKAGES = (
     "allensdk", "dask", "h5py", "matplotlib", "numpy", "pandas", "scikit-learn", "scipy", "statsmodels", "timm",
@@ -134,16 +139,25 @@ def perform(spec: TaskSpec, site: Site, *needed: Outcome, tell: Callable[..., No
     tell : callable, optional
         ``tell(event, spec, **details)``, for the progress display.
     """
-    failed = next((outcome for outcome in needed if outcome.status in ("failed", "skipped")), None)
-    if failed is not None:
-        return Outcome(spec.stage, spec.key, spec.label, "skipped", message=f"needs {failed.label}")
+    passed_over = skipped(spec, needed)
+    if passed_over is not None:
+        return passed_over
     try:
-        return complete(spec, site, tell)
+        with ONE_TASK:
+            return complete(spec, site, tell)
     except NeuralAlignmentError as error:
         return Outcome(spec.stage, spec.key, spec.label, "failed", message=str(error))
     except Exception as error:
         message = f"an error inside neural-alignment, {type(error).__name__}: {error}"
         return Outcome(spec.stage, spec.key, spec.label, "failed", message=message, trace=traceback.format_exc())
+
+
+def skipped(spec: TaskSpec, needed: Iterable[Outcome]) -> Outcome | None:
+    """Return the outcome of a task that reads one that failed, or None if none of ``needed`` did."""
+    failed = next((outcome for outcome in needed if outcome.status in ("failed", "skipped")), None)
+    if failed is None:
+        return None
+    return Outcome(spec.stage, spec.key, spec.label, "skipped", message=f"needs {failed.label}")
 
 
 def complete(spec: TaskSpec, site: Site, tell: Callable[..., None] | None = None) -> Outcome:

@@ -56,6 +56,8 @@ class Progress:
         """Take one event of an execution."""
         if event == "plan":
             self._plan(details["tasks"])
+        elif event == "waiting":
+            self._print(details["text"])
         if spec is None:
             return
         row = self._rows.setdefault(spec.stage, _Row())
@@ -78,11 +80,12 @@ class Progress:
         if outcome is not None:
             row.seconds += outcome.seconds
         if not self._console.is_terminal and event == "done":
-            elapsed = time.monotonic() - self._started
             label = f"{STAGES[spec.stage].says}: {spec.label}" if spec.label else STAGES[spec.stage].says
-            self._console.print(
-                f"[{elapsed:6.1f} s] {label} ({outcome.seconds:.1f} s)", markup=False, highlight=False, soft_wrap=True
-            )
+            self._print(f"{label} ({outcome.seconds:.1f} s)")
+
+    def _print(self, text: str) -> None:
+        elapsed = time.monotonic() - self._started
+        self._console.print(f"[{elapsed:6.1f} s] {text}", markup=False, highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, expand=False)

@@ -23,10 +23,12 @@ class ComputeConfig(Part):
 
     cluster: Literal["local", "inline", "slurm", "pbs", "sge", "lsf", "htcondor"] = "local"
     scheduler: str | None = Field(None, description="address of a running Dask scheduler, e.g. tcp://host:8786")
-    workers: int = Field(2, ge=1)
-    threads: int = Field(1, ge=1, description="threads a worker")
+    workers: int = Field(2, ge=1, description="processes or jobs; each does one task at a time")
+    threads: int = Field(1, ge=1, description="threads of each worker's arithmetic")
     device: str = "auto"
     options: dict[str, Any] = Field({}, description="passed to the dask-jobqueue cluster")
+    patience: float = Field(60, gt=0, description="minutes without any worker after which a run ends")
+    tries: int = Field(3, ge=1, description="how often a task is begun whose worker stops")
 
 
 class Study(Part):
