@@ -16,7 +16,17 @@ from cache.keys import digest_file
 from cache.places import PROVENANCE, sync
 from neural_alignment import DataError
 
-__all__ = ["Entry", "LostResultError", "Problem", "Verification", "check_once", "compare", "describe", "read_record", "seal"]
+__all__ = [
+    "Entry",
+    "LostResultError",
+    "Problem",
+    "Verification",
+    "check_once",
+    "compare",
+    "describe",
+    "read_record",
+    "seal",
+]
 
 Provenance = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 

@@ -89,7 +89,7 @@ STAGES: dict[str, Stage] = {
         Stage("fusion", 1, f"{_FUSION}:fusion", "train fusion heads", weight=33),
         Stage("ood", 1, f"{_FUSION}:ood", "heads out of distribution", weight=20),
         Stage("attention", 1, f"{_FUSION}:attention", "attention of heads", weight=20),
-        Stage("report", 1, f"{_REPORTING}:report", "write the report", "folder"),
+        Stage("report", 2, f"{_REPORTING}:report", "write the report", "folder"),
     )
 }
 

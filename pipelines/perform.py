@@ -144,9 +144,7 @@ def perform(spec: TaskSpec, site: Site, *needed: Outcome, tell: Callable[..., No
     try:
         return complete(spec, site, tell)
     except LostResultError as error:
-        return Outcome(
-            spec.stage, spec.key, spec.label, "failed", message=str(error), lost=(error.key, error.what)
-        )
+        return Outcome(spec.stage, spec.key, spec.label, "failed", message=str(error), lost=(error.key, error.what))
     except NeuralAlignmentError as error:
         return Outcome(spec.stage, spec.key, spec.label, "failed", message=str(error))
     except Exception as error:

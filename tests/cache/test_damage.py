@@ -154,9 +154,7 @@ def test_what_is_set_aside_stays_whole_until_it_is_asked_to_go(store: Store) -> 
 
 
 @pytest.mark.parametrize("harm", [lambda file: file.write_bytes(b"{"), Path.unlink], ids=["truncated", "missing"])
-def test_who_makes_a_result_again_is_told_what_stood_in_its_place(
-    store: Store, harm: Callable[[Path], object]
-) -> None:
+def test_who_makes_a_result_again_is_told_what_stood_in_its_place(store: Store, harm: Callable[[Path], object]) -> None:
     assert store.clear("stage", KEY) == ""
     store.write("stage", KEY, {"a": 1}, {})
     assert store.clear("stage", KEY) == "" and store.has("stage", KEY)
