@@ -44,7 +44,5 @@ class RsaConfig(Part):
             given, lacking = ("matrices", "scenes") if self.scenes is None else ("scenes", "matrices")
             raise ValueError(f"'{given}' is given without '{lacking}'; matrices are compared on scenes of their own")
         if self.origin is not None and self.matrices is None:
-            raise ValueError(
-                "'origin' says where 'matrices' come from, and there are none; the observatory's cells say so"
-            )
+            raise ValueError("'origin' says where 'matrices' come from, and there are none")
         return self

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cache import Store
 from pipelines.config import LayerConfig, ModelConfig, RsaConfig, Study
 from pipelines.graph import Task
 from pipelines.planning.controls import compared_layers
