@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def test_networks_of_different_seeds_start_apart_and_each_as_the_zoo_makes_it(la
         own = create_model("small_cnn", seed=seed, num_classes=10, image_size=16, width=0.25)
         torch.testing.assert_close(_weights(model), _weights(own), rtol=0, atol=0)
     drawn = [_weights(model) for model in made.values()]
-    assert all((one != other).float().mean() > 0.5 for one, other in zip(drawn, drawn[1:], strict=False))
+    assert all((one != other).float().mean() > 0.5 for one, other in itertools.pairwise(drawn))
 
 
 def test_random_twins_are_different_networks() -> None:
@@ -46,4 +47,4 @@ def test_random_twins_are_different_networks() -> None:
         params = {"network": _network(seed), "layer_variant": "baseline", "layers": "auto", "batch_size": 8}
         context = Context(device="cpu", where={}, tell=lambda *told: None, scratch=Path())
         found.append(network_rdms({"scenes": scenes}, params, context)["rdm"].values)  # type: ignore[arg-type]
-    assert all(np.abs(one - other).max() > 1e-3 for one, other in zip(found, found[1:], strict=False))
+    assert all(np.abs(one - other).max() > 1e-3 for one, other in itertools.pairwise(found))
