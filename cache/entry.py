@@ -32,7 +32,7 @@ Provenance = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
 _FORMAT = 2  # since 2 a record has a digest of itself; results of format 1 are still read
 _BLANK = "0" * 64  # stands in the record where its own digest will
-_checked: dict[Path, list[tuple[int, ...]]] = {}  # results whose bytes this process has compared, as they were
+_checked: dict[Path, list[tuple[int, int, int, int]]] = {}  # results compared by this process, as they were
 
 
 @dataclass(frozen=True)
