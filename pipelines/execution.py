@@ -40,8 +40,8 @@ def execute(plan: Planner, store: Store, compute: ComputeConfig, listen: Listene
     compute : ComputeConfig
         Where work runs.
     listen : callable
-        ``listen(event, spec, **details)``: "plan", "hit", "wait", "start", "part", "done", "failed", "skipped", and
-        "waiting" (for workers, in ``text``).
+        ``listen(event, spec, **details)``: "plan", "hit", "wait", "damaged", "start", "part", "done", "failed",
+        "skipped", and "waiting" (for workers, in ``text``).
 
     Returns
     -------

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from cache import Store
+from cache import LostResultError, Store
 from neural_alignment import NeuralAlignmentError, __version__
 from pipelines.graph import STAGES, TaskSpec
 
@@ -41,7 +41,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended."""
+    """How a task ended.
+
+    ``lost`` is the key of a result that it should have read and that was damaged or gone, and what happened to it.
+    """
 
     stage: str
     key: str
@@ -50,6 +53,7 @@ class Outcome:
     seconds: float = 0.0
     message: str = ""
     trace: str = ""
+    lost: tuple[str, str] | None = None
 
 
 @dataclass
@@ -97,7 +101,7 @@ class Inputs:
 
     def folder(self, name: str) -> Path:
         """Return the folder of a result that is files."""
-        return self._store.path(*self._keys[name])
+        return Path(self._store.read(*self._keys[name]))
 
     def provenance(self, name: str) -> dict[str, Any]:
         """Return how a result came to be."""
@@ -145,6 +149,8 @@ def perform(spec: TaskSpec, site: Site, *needed: Outcome, tell: Callable[..., No
     try:
         with ONE_TASK:
             return complete(spec, site, tell)
+    except LostResultError as error:
+        return Outcome(spec.stage, spec.key, spec.label, "failed", message=str(error), lost=(error.key, error.what))
     except NeuralAlignmentError as error:
         return Outcome(spec.stage, spec.key, spec.label, "failed", message=str(error))
     except Exception as error:
@@ -169,6 +175,9 @@ def complete(spec: TaskSpec, site: Site, tell: Callable[..., None] | None = None
     with store.lock(spec.stage, spec.key):
         if store.has(spec.stage, spec.key):  # another process computed it while we waited
             return Outcome(spec.stage, spec.key, spec.label, "hit")
+        damage = store.clear(spec.stage, spec.key)
+        if damage:
+            tell("damaged", spec, text=damage)
         tell("start", spec)
         started, clock = datetime.now(UTC), time.perf_counter()
         context = Context(

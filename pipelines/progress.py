@@ -62,7 +62,9 @@ class Progress:
             return
         row = self._rows.setdefault(spec.stage, _Row())
         row.keys.add(spec.key)
-        if event == "start":
+        if event == "damaged":
+            self._console.print(f"{details['text']} It is made again.", markup=False, soft_wrap=True)
+        elif event == "start":
             row.parts[spec.key] = (0.0, spec.label)
         elif event == "part":
             share = details["done"] / max(details["total"], 1)

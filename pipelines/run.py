@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cache import Store
+from cache import LostResultError, Store
 from neural_alignment import DataError, InputError, __version__
 from pipelines.config import Study
 from pipelines.execution import execute
@@ -69,12 +69,35 @@ def run_study(study: Study, store: Store, out: Path, console: Console) -> RunSum
     Raises
     ------
     DataError
-        A task failed; the message lists each, and what finished is kept.
+        A task failed; the message lists each, and what finished is kept. A damaged result is no failure: it is
+        set aside and made again, once.
     """
     clock = time.monotonic()
     folder = out / study.name
     _prepare(folder, study)
+    computed: set[str] = set()
+    made_again: set[str] = set()
+    while True:
+        try:
+            outcomes = _execute(study, store, console)
+            computed |= {outcome.key for outcome in outcomes if outcome.status == "done"}
+            lost = _lost(outcomes)
+            if lost.keys() <= made_again:
+                _raise_failures(outcomes, folder)
+                final = make_plan(study, store)
+                warning = publish(final, study, store, folder)
+                kept = len(final.tasks) - len(computed)
+                return RunSummary(folder, len(computed), kept, time.monotonic() - clock, warning)
+        except LostResultError as error:  # the plan, or the run folder, needed it
+            lost = {error.key: error.what}
+            if error.key in made_again:
+                raise
+        for what in lost.values():
+            console.print(f"{what} It is made again.", markup=False, soft_wrap=True)
+        made_again |= lost.keys()
 
+
+def _execute(study: Study, store: Store, console: Console) -> list[Outcome]:
     looked = False
 
     def plan() -> tuple[list[Any], bool]:
@@ -86,12 +109,15 @@ def run_study(study: Study, store: Store, out: Path, console: Console) -> RunSum
         return made.wanted, made.complete
 
     with Progress(console) as progress:
-        outcomes = execute(plan, store, study.compute, progress)
-    _raise_failures(outcomes, folder)
-    final = make_plan(study, store)
-    warning = publish(final, study, store, folder)
-    computed = sum(outcome.status == "done" for outcome in outcomes)
-    return RunSummary(folder, computed, len(final.tasks) - computed, time.monotonic() - clock, warning)
+        return execute(plan, store, study.compute, progress)
+
+
+def _lost(outcomes: list[Outcome]) -> dict[str, str]:
+    """Return what happened to each damaged or missing result that tasks met, by its key."""
+    lost: dict[str, str] = {}
+    for key, what in (outcome.lost for outcome in outcomes if outcome.lost is not None):
+        lost[key] = max(lost.get(key, ""), what, key=len)  # who set it aside says more than who missed it then
+    return lost
 
 
 def open_run(run: str | Path) -> tuple[Study, Path]:
@@ -161,7 +187,7 @@ def publish(plan: Plan, study: Study, store: Store, folder: Path) -> str:
         Why there is no ``report.pdf``, and what to do; empty where there is one.
     """
     assert plan.report is not None
-    entry = store.path(plan.report.stage, plan.report.key)
+    entry = store.read(plan.report.stage, plan.report.key)
     obstacle = store.provenance(plan.report.stage, plan.report.key).get("pdf_obstacle")
     with writing(folder):
         if obstacle:  # the PDF of an earlier run must not stand beside a page it was not made from

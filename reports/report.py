@@ -147,7 +147,8 @@ def _origin(data: ReportData) -> tuple[str, str]:
             "Simulated neurons.",
             f"{data.origin or model} They serve to try the analysis; no claim about mice rests on them.",
         )
-    return "Where the neurons come from.", data.origin or "The study does not say."
+    what = "neurons" if data.has_neurons else "similarity matrices"
+    return f"Where the {what} come from.", data.origin or "Unknown: the study does not say."
 
 
 def _template_text(name: str) -> str:

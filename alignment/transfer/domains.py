@@ -369,7 +369,7 @@ def _data_folder(data: str | Path | None, name: str) -> Path:
     if data is None:
         raise InputError(
             f"The domain '{name}' is read from files: give the folder that holds them ('data' in the study, "
-            "--data on the command line, $NALIGN_DATA)."
+            "--data on the command line, $NALIGN_DATA). docs/transfer.md has what it holds and where that comes from."
         )
     folder = Path(data).expanduser()
     if not folder.is_dir():

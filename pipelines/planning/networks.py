@@ -8,10 +8,9 @@ from typing import Any
 
 from alignment.transfer.domains import shift_between
 from cache import Store
-from neural_alignment import InputError
 from pipelines.config import LayerConfig, MethodConfig, ModelConfig, Study
 from pipelines.graph import Task
-from pipelines.planning.sources import own_source
+from pipelines.planning.sources import existing, own_source
 
 __all__ = ["FEATURE_IMAGES", "FLOOR_PIXELS", "Networks", "domain_task", "layer_params", "network", "weights_of"]
 
@@ -204,6 +203,5 @@ def weights_of(model: ModelConfig, store: Store, given: str | None = None) -> tu
     path = Path(model.weights if given is None else given)
     if not path.is_absolute():
         return str(path), {}
-    if not path.is_file():
-        raise InputError(f"The weights of model '{model.key}' are not there: {path}. Mend the path in the study.")
+    existing(path, f"The file of weights of model '{model.key}'", model.origin)
     return store.digest_file(path), {"weights": str(path)}

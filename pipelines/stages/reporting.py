@@ -41,7 +41,7 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
     simulated = aligned and bool(inputs["population"]["responses"].attrs["simulated"])
     context.tell(0, 3, "tables")
     parts = gather_alignment(inputs, study) if aligned else {}
-    compared = gather_rsa(inputs)
+    compared = gather_rsa(inputs, study)
     origin = (SIMULATED_ORIGIN if simulated else ALLEN_ORIGIN) if aligned else compared.pop("origin", "")
     moved = gather_transfer(inputs, study)
     notes = [*parts.pop("notes", ()), *moved.pop("notes", ())]
@@ -82,7 +82,8 @@ def _sentence(inputs: Inputs, study: Mapping[str, Any], parts: Mapping[str, Any]
         )
     if "brain_rdms" in inputs and inputs["brain_rdms"].attrs["kind"] == "matrices":
         count = inputs["brain_rdms"].sizes["population"]
-        said.append(f"beside {count} populations of real mouse visual cortex, by the dissimilarities of scenes")
+        populations = "1 population" if count == 1 else f"{count} populations"
+        said.append(f"beside {populations} given as similarity matrices, by the dissimilarities of scenes")
     if transfer:
         sources, targets = study["transfer"]["sources"], study["transfer"]["targets"]
         said.append(f"trained on {', '.join(sources)} and tested on {', '.join(targets)}")

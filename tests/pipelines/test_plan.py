@@ -170,9 +170,8 @@ def test_weights_that_are_not_there_are_told(tmp_path: Path, write_study, nalign
     models = [{"name": "small_cnn", "weights": "gone.safetensors"}]
     path = write_study(tmp_path, **{**only_brain, "models": models})
     result = nalign("run", path, "--cache", tmp_path / "store", "--out", tmp_path / "runs")
-    assert result.code == 2
-    assert "weights of model 'small_cnn' are not there" in result.message
-    assert str(tmp_path / "gone.safetensors") in result.message and "Mend the path" in result.message
+    assert result.code == 1 and "file of weights of model 'small_cnn' is not there" in result.message
+    assert str(tmp_path / "gone.safetensors") in result.message and "mend the path" in result.message
 
 
 def test_no_key_and_no_report_holds_a_path_of_this_machine(plan: Callable[..., Plan], tmp_path: Path) -> None:
@@ -391,7 +390,7 @@ def test_what_training_starts_from_is_in_its_key_and_not_in_others(plan: Callabl
     save_file({"w": torch.ones(3)}, file)
     assert {"train", "evaluate"} <= changed(made, plan(models=models))
     models[0]["init"] = "gone.safetensors"
-    with pytest.raises(InputError, match="are not there"):
+    with pytest.raises(DataError, match="is not there"):
         plan(models=models)
 
 
