@@ -273,9 +273,11 @@ class _Doors:
                         raise DataError(f"{error} Asked before: {' '.join(faults)}") from error
                     raise
                 faults.append(str(error))
-                _log.info("%s Asking %s.", error, waiting[waiting.index(base) + 1])
-                if isinstance(error, Unreachable) and base in self._open:
+                lost = isinstance(error, Unreachable) and base in self._open
+                if lost:
                     self._open.remove(base)
+                following = waiting[waiting.index(base) + 1]
+                _log.log(logging.WARNING if lost else logging.INFO, "%s Asking %s.", error, following)
         raise AssertionError("unreachable: there is always a door")
 
 

@@ -124,7 +124,8 @@ def agrees_with_etag(path: Path, etag: str | None) -> bool | None:
     """Whether a file has the digest that S3 gives as its ETag; None where the ETag is no digest that can be known.
 
     The ETag of an object that was sent in one piece is the MD5 of its bytes; of one sent in parts, the MD5 of the
-    parts' MD5s. How long the parts were is not told: whole MiB that give as many parts are tried.
+    parts' MD5s. (Only objects under a key of AWS's key service have other ETags, and these are not read anonymously.)
+    How long the parts were is not told: whole MiB that give as many parts are tried.
 
     Parameters
     ----------
