@@ -20,8 +20,8 @@ __all__ = ["Check", "checks"]
 
 ROOM = 2e9  # bytes: the demo's store and report, with room to spare
 TIMEOUT = 4.0  # seconds to wait for the Allen API
-API = "http://api.brain-map.org"
-ALLENSDK = "allensdk.core.brain_observatory_cache"
+API = "https://api.brain-map.org"
+ALLENSDK = "allensdk.core.brain_observatory_nwb_data_set"
 INSTALL = "Install the pinned packages: pip install -r requirements.txt (or 'make setup')."
 SHOWN = ("numpy", "pandas", "xarray", "zarr", "torch", "timm", "allensdk", "dask")
 
@@ -146,13 +146,25 @@ def _torchvision() -> Check:
 
 
 def _allensdk() -> Check:
-    # Its import is what breaks: it needs pkg_resources, which newer setuptools lack, though 'pip check' is
-    # content. In a process of its own, so that what it says about its dependencies is not printed here.
-    tried = subprocess.run([sys.executable, "-c", f"import {ALLENSDK}"], capture_output=True, text=True, timeout=120)
+    from alignment.brain.allen.sdk_reader import LICENCE
+
+    licence = f"its licence is {LICENCE}"
+    if importlib.util.find_spec("allensdk") is None:
+        return Check("AllenSDK", True, f"not installed and not needed: our own reader reads the files ({licence})")
+    # In a process of its own, so that what it says about its dependencies is not printed here.
+    here = str(Path(__file__).resolve().parents[1])
+    tried = subprocess.run(
+        [sys.executable, "-c", f"from alignment.brain.allen.sdk_reader import load; load({ALLENSDK!r})"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])},
+    )
     if tried.returncode != 0:
         reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return Check("AllenSDK", False, f"it does not import: {reason}", INSTALL)
-    return Check("AllenSDK", True, f"{importlib.metadata.version('allensdk')} imports")
+        remedy = f"{INSTALL} Or uninstall it: our own reader reads the same files."
+        return Check("AllenSDK", False, f"it does not import: {reason}", remedy)
+    return Check("AllenSDK", True, f"{importlib.metadata.version('allensdk')} imports ({licence}; it is not needed)")
 
 
 def _pdf() -> Check:
@@ -198,6 +210,8 @@ def _store(store: str | os.PathLike[str] | None) -> Check:
 def _api(uri: str) -> Check:
     import requests
 
+    if uri.startswith("s3://"):
+        return Check("Allen API", True, f"{uri} is a bucket and was not tried")
     url = f"{uri.rstrip('/')}/api/v2/data/query.json"
     offline = "recordings that are here already and simulated ones need no network"
     try:

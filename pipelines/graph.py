@@ -60,7 +60,7 @@ _FUSION = "pipelines.stages.fusion"
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("observatory", 1, f"{_BRAIN}:observatory", "simulate an observatory", "folder", weight=100),
+        Stage("observatory", 2, f"{_BRAIN}:observatory", "simulate an observatory", "folder", weight=100),
         Stage("resemblance", 1, f"{_BRAIN}:resemblance", "simulation beside real cells", weight=40),
         Stage("responses", 1, f"{_BRAIN}:responses", "trial responses", weight=60),
         Stage("scenes", 1, f"{_BRAIN}:scenes", "natural scenes", weight=70),

@@ -72,6 +72,7 @@ def _report(study: Study, transfer: Mapping[str, Task], alignment: Mapping[str, 
         shown["transfer"].pop("data")
     if shown.get("observatory"):
         shown["observatory"].pop("folder")
+        shown["observatory"].pop("reader")
     for name in ("matrices", "scenes"):
         if shown.get("rsa") and shown["rsa"][name] is not None:
             shown["rsa"][name] = Path(shown["rsa"][name]).name

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from alignment.brain._allen_layout import PIPELINE
+from alignment.brain._allen_layout import DEMIXED, PIPELINE
 from alignment.brain._allen_records import Identity
 from alignment.brain._donors import Place
 from alignment.brain._recording import Session, Traces, natural_scene_metrics
@@ -18,10 +19,38 @@ from alignment.brain._scenes import SCENE_COUNT, SCENE_SHAPE, SceneSet
 from alignment.brain.catalogue import NATURAL_SCENE_SESSION
 from neural_alignment import __version__
 
-__all__ = ["read_metrics", "write_session"]
+__all__ = ["Traits", "read_metrics", "write_session"]
 
 _FIELD = 512  # pixels across the imaged field
 _PLANE = "imaging_plane_1"
+
+
+@dataclass(frozen=True)
+class Traits:
+    """In what the survey's files differ from one another; by default a file is as most are, and small.
+
+    Attributes
+    ----------
+    pipeline : {"3.0", "1.0"}
+        The version of the Institute's pipeline. Before 2.0 nothing was demixed, and the neuropil lay beside the raw
+        traces.
+    scenes : {"uint8", "float32"}
+        The Institute's files hold the scenes as float32; so written they take twice the space and time.
+    demixed, running, pupil : bool
+        Whether there are demixed traces, a running speed, and the pupil's place and size.
+    genotype : {"full", "loose"}
+        ``Rbp4-Cre_KL100/wt;Camk2a-tTA/wt;...``, or the lines alone, with blanks: ``Rbp4-Cre_KL100; Camk2a-tTA; ...``.
+    ids : {"numbers", "bytes"}
+        How the ids of cells and regions are written.
+    """
+
+    pipeline: Literal["3.0", "1.0"] = "3.0"
+    scenes: Literal["uint8", "float32"] = "uint8"
+    demixed: bool = True
+    running: bool = True
+    pupil: bool = False
+    genotype: Literal["full", "loose"] = "full"
+    ids: Literal["numbers", "bytes"] = "numbers"
 
 
 def write_session(
@@ -33,16 +62,19 @@ def write_session(
     blocks: Iterable[tuple[slice, Traces]],
     scenes: SceneSet,
     rng: np.random.Generator,
+    traits: Traits | None = None,
 ) -> None:
     """Write one session; ``blocks`` yields some cells' traces at a time, so memory stays bounded."""
-    count = len(neuropil_r)
+    count, traits = len(neuropil_r), traits or Traits()
     # No times are tracked and the stack is copied as it was compressed: the same data give the same bytes.
     with h5py.File(path, "w") as file:
-        _write_metadata(file, who, place)
-        _write_stimulus(file, session, scenes)
+        _write_metadata(file, who, place, traits)
+        _write_stimulus(file, session)
+        _write_scenes(file, scenes, traits)
         _write_rois(file, who, count, rng)
         _write_behaviour(file, session, rng)
         _write_traces(file, session, neuropil_r, blocks)
+        _apply(traits, file, session)
 
 
 def read_metrics(path: Path, block: int) -> list[dict[str, float | int]]:
@@ -51,7 +83,7 @@ def read_metrics(path: Path, block: int) -> list[dict[str, float | int]]:
     with h5py.File(path, "r") as file:
         shown = file["stimulus/presentation/natural_scenes_stimulus"]
         frame, onsets = shown["data"][()], shown["frame_duration"][:, 0]
-        demixed = file[f"{PIPELINE}/Fluorescence/{_PLANE}_demixed_signal/data"]
+        demixed = file[f"{PIPELINE}/Fluorescence/{_PLANE}/data"]  # raw and demixed are one
         neuropil = file[f"{PIPELINE}/Fluorescence/{_PLANE}_neuropil_response"]
         for first in range(0, len(demixed), block):
             cells = slice(first, first + block)
@@ -60,14 +92,17 @@ def read_metrics(path: Path, block: int) -> list[dict[str, float | int]]:
     return found
 
 
-def _write_metadata(file: h5py.File, who: Identity, place: Place) -> None:
+def _write_metadata(file: h5py.File, who: Identity, place: Place, traits: Traits) -> None:
     plane = f"general/optophysiology/{_PLANE}"
+    loose = "; ".join(line for line, _ in place.genotype.lines)
     values = {
         "nwb_version": "NWB-1.0.5",
         "identifier": f"simulated {who.experiment}",
         "session_description": "SIMULATED by neural-alignment: no animal was imaged",
-        "session_start_time": who.acquired.strftime("%Y-%m-%dT%H:%M:%S"),
+        "session_start_time": who.acquired.strftime("%a %b %d %H:%M:%S %Y"),
         "general/session_id": str(who.experiment),
+        "general/ophys_experiment_id": str(who.experiment),
+        "general/ophys_experiment_name": f"{who.acquired:%Y%m%d}_{who.donor_name}_simulated",
         "general/experiment_container_id": str(who.container),
         "general/session_type": NATURAL_SCENE_SESSION,
         "general/specimen_name": who.specimen_name,
@@ -76,7 +111,7 @@ def _write_metadata(file: h5py.File, who: Identity, place: Place) -> None:
         "general/devices/2-photon microscope": "Simulated. SIM2P Please note: no animal was imaged.",
         "general/subject/age": f"{who.age_days} days",
         "general/subject/sex": {"M": "male", "F": "female"}[who.sex],
-        "general/subject/genotype": place.genotype.full,
+        "general/subject/genotype": place.genotype.full if traits.genotype == "full" else loose,
         "general/subject/species": "Mus musculus (simulated)",
         "general/subject/subject_id": who.donor_name,
         f"{plane}/imaging depth": f"{place.depth_um} microns",
@@ -89,11 +124,11 @@ def _write_metadata(file: h5py.File, who: Identity, place: Place) -> None:
         file[name] = np.bytes_(value)
     # AllenSDK takes the last entry for the version of its pipeline and reads accordingly.
     file["general/generated_by"] = np.array(
-        [b"SIMULATED by neural-alignment", __version__.encode(), b"pipeline", b"3.0"]
+        [b"SIMULATED by neural-alignment", __version__.encode(), b"pipeline", traits.pipeline.encode()]
     )
 
 
-def _write_stimulus(file: h5py.File, session: Session, scenes: SceneSet) -> None:
+def _write_stimulus(file: h5py.File, session: Session) -> None:
     shown = file.create_group("stimulus/presentation/natural_scenes_stimulus")
     shown["data"], shown["frame_duration"] = session.frame, session.sweeps
     shown["num_samples"] = len(session.frame)
@@ -102,15 +137,21 @@ def _write_stimulus(file: h5py.File, session: Session, scenes: SceneSet) -> None
     # One event at the start (1) and one at the end (-1) of each interval, each with its frame.
     grey["data"] = np.tile(np.array([1, -1]), len(session.grey))
     grey["frame_duration"] = np.repeat(session.grey.reshape(-1, 1), 2, axis=1)
+
+
+def _write_scenes(file: h5py.File, scenes: SceneSet, traits: Traits) -> None:
     stack = file.create_dataset(
         "stimulus/templates/natural_scenes_image_stack/data",
         shape=(SCENE_COUNT, *SCENE_SHAPE),
-        dtype=np.uint8,
+        dtype=traits.scenes,
         chunks=(1, *SCENE_SHAPE),
         compression="gzip",
     )
     for scene, chunk in enumerate(scenes.chunks):
-        stack.id.write_direct_chunk((scene, 0, 0), chunk)
+        if traits.scenes == "uint8":
+            stack.id.write_direct_chunk((scene, 0, 0), chunk)
+        else:
+            stack[scene] = scenes.pixels(scene)
 
 
 def _write_rois(file: h5py.File, who: Identity, count: int, rng: np.random.Generator) -> None:
@@ -172,6 +213,29 @@ def _write_traces(
     times = raw.create_dataset("timestamps", data=session.timestamps)
     for series in (dff, demixed, neuropil):
         series.parent["timestamps"] = times
+
+
+def _apply(traits: Traits, file: h5py.File, session: Session) -> None:
+    """Take out of a whole file what one with these traits lacks, and move what it has elsewhere."""
+    raw = f"{PIPELINE}/Fluorescence/{_PLANE}"
+    if traits.pipeline == "1.0":
+        file.move(f"{raw}_neuropil_response/data", f"{raw}/neuropil_traces")
+        file.move(f"{raw}_neuropil_response/r", f"{raw}/r")
+        del file[f"{raw}_neuropil_response"]
+    if traits.pipeline == "1.0" or not traits.demixed:
+        del file[DEMIXED]
+    if not traits.running:
+        del file[f"{PIPELINE}/BehavioralTimeSeries"]
+    if traits.pupil:
+        at = session.timestamps
+        for name, shape in (("EyeTracking/pupil_location", (len(at), 2)), ("PupilTracking/pupil_size", (len(at),))):
+            file[f"{PIPELINE}/{name}/data"], file[f"{PIPELINE}/{name}/timestamps"] = np.full(shape, np.nan), at
+    if traits.ids == "bytes":
+        for name in ("cell_specimen_ids", "roi_ids"):
+            place = f"{PIPELINE}/ImageSegmentation/{name}"
+            ids = file[place][()].astype("S")
+            del file[place]
+            file[place] = ids
 
 
 def _series(file: h5py.File, name: str, shape: tuple[int, int]) -> Any:

@@ -10,8 +10,10 @@ from typing import Any
 __all__ = [
     "CELLS",
     "CONTAINERS",
+    "DEMIXED",
     "EXPERIMENTS",
     "MANIFEST",
+    "MANIFEST_VERSION",
     "MAPPINGS",
     "NWB_FOLDER",
     "PIPELINE",
@@ -30,8 +32,9 @@ SIMULATED = "SIMULATED.json"
 NWB_FOLDER = "ophys_experiment_data"
 
 PIPELINE = "processing/brain_observatory_pipeline"
+DEMIXED = f"{PIPELINE}/Fluorescence/imaging_plane_1_demixed_signal"
 
-_VERSION = "1.3"
+MANIFEST_VERSION = "1.3"
 _FILES = {
     "EXPERIMENT_CONTAINERS": CONTAINERS,
     "EXPERIMENTS": EXPERIMENTS,
@@ -47,7 +50,7 @@ _FILES = {
 def manifest() -> dict[str, Any]:
     """Return the manifest that tells AllenSDK's BrainObservatoryCache where its files lie."""
     entries: list[dict[str, str]] = [
-        {"type": "manifest_version", "value": _VERSION},
+        {"type": "manifest_version", "value": MANIFEST_VERSION},
         {"key": "BASEDIR", "type": "dir", "spec": "."},
     ]
     entries += [{"key": key, "type": "file", "spec": spec, "parent_key": "BASEDIR"} for key, spec in _FILES.items()]

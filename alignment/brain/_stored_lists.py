@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from alignment.brain import _allen_layout as layout
 from alignment.brain.catalogue import CELL_METRICS
 from neural_alignment import DataError
 
-__all__ = ["Records", "cell_metrics", "read_records"]
+__all__ = ["Records", "cell_metrics", "containers_path", "read_records"]
 
 Records = list[dict[str, Any]]
 
@@ -34,6 +35,44 @@ def read_records(path: Path, keep: Callable[[dict[str, Any]], dict[str, Any]] | 
             "or the file is of another kind: delete it and fetch the manifests again with 'nalign observatory fetch'."
         )
     return records
+
+
+def containers_path(folder: Path) -> Path:
+    """Return where the list of experiment containers lies: where AllenSDK's manifest says, if there is one.
+
+    Raises
+    ------
+    DataError
+        If the manifest is none, or of another version than AllenSDK's last.
+    """
+    manifest = folder / layout.MANIFEST
+    if not manifest.is_file():
+        return folder / layout.CONTAINERS
+    remedy = "Move it away and fetch the manifests again; NWB files beside it are kept."
+    try:
+        entries = json.loads(manifest.read_text(encoding="utf-8"))["manifest"]
+        places = {entry["key"]: entry for entry in entries if entry["type"] in ("dir", "file")}
+        versions = [entry["value"] for entry in entries if entry["type"] == "manifest_version"]
+        path = _resolve(places, "EXPERIMENT_CONTAINERS", folder.resolve())
+    except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
+        raise DataError(
+            f"{manifest} is not a manifest of AllenSDK ({type(error).__name__}: {error}). {remedy}"
+        ) from error
+    if versions != [layout.MANIFEST_VERSION]:
+        version = versions[-1] if versions else None
+        raise DataError(
+            f"{manifest} is of version {version!r}; {layout.MANIFEST_VERSION!r} can be read. "
+            f"{remedy} If the folder is not yours, link its {layout.NWB_FOLDER} and {layout.CONTAINERS} into "
+            "one of your own."
+        )
+    return path
+
+
+def _resolve(places: dict[str, dict[str, Any]], key: str, folder: Path) -> Path:
+    """Return the path of an entry, which may lie in another entry's; the outermost lie in the manifest's folder."""
+    entry = places[key]
+    parent = entry.get("parent_key")
+    return (_resolve(places, parent, folder) if parent else folder) / str(entry["spec"])
 
 
 @lru_cache(maxsize=2)

@@ -1,9 +1,9 @@
-"""The door to the Allen Brain Observatory: catalogue and sessions, read through AllenSDK's own classes.
+"""The door to the Allen Brain Observatory: catalogue and sessions.
 
-The only module that imports AllenSDK, and only when a file is opened. A folder is a source as it is:
-AllenSDK's cache layout (``manifest.json``, ``experiment_containers.json``, ``ophys_experiment_data/ID.nwb``),
-the manifest file alone (for listing), or NWB files at hand with no manifest. A simulated observatory is read
-by the same code.
+A folder is a source as it is: AllenSDK's cache layout (``manifest.json``, ``experiment_containers.json``,
+``ophys_experiment_data/ID.nwb``), the list of containers alone (for listing), or NWB files at hand with no list. A
+simulated observatory is read by the same code. Files are read by AllenSDK where it is installed, else by a reader of
+our own (`alignment.brain.allen`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import pandas as pd
 
 from alignment._validation import check_choice, check_integer
 from alignment.brain import _allen_layout as layout
-from alignment.brain._stored_lists import Records, cell_metrics, read_records
+from alignment.brain._stored_lists import Records, cell_metrics, containers_path, read_records
+from alignment.brain.allen.reader import MissingScenes, Reader, ReaderName, TimedTraces, open_reader, reader_name
 from alignment.brain.catalogue import (
     CELL_METRICS,
     NATURAL_SCENE_SESSION,
@@ -52,8 +53,16 @@ class Observatory:
     folder : str or path
         The folder. It need not exist yet when data are to be fetched into it.
     uri : str, optional
-        Base address of the Allen API or of a mirror; by default the environment variable
-        ``NALIGN_ALLEN_URI``, else AllenSDK's own.
+        Base address of an Allen API, a mirror or a bucket (``s3://...``); by default the environment variable
+        ``NALIGN_ALLEN_URI``, else the Institute's public bucket and its API, over https.
+    reader : {"auto", "allensdk", "own"}
+        Who reads the NWB files: ``auto`` is AllenSDK where it is installed, else our own reader. Both give the same
+        values.
+
+    Raises
+    ------
+    InputError
+        For a folder that is a file, and for a reader that is unknown or not installed.
 
     Examples
     --------
@@ -62,8 +71,9 @@ class Observatory:
     False
     """
 
-    def __init__(self, folder: str | os.PathLike[str], uri: str | None = None) -> None:
+    def __init__(self, folder: str | os.PathLike[str], uri: str | None = None, reader: ReaderName = "auto") -> None:
         self.folder = Path(folder).expanduser()
+        self.reader = reader
         self.uri = uri or os.environ.get("NALIGN_ALLEN_URI") or None
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(
@@ -92,7 +102,7 @@ class Observatory:
                 f"{self.folder} holds neither {layout.CONTAINERS} nor NWB files. Fetch the catalogue with "
                 f"'nalign observatory list --refresh --folder {self.folder}', or give the folder that holds the data."
             )
-        return complete_table([_row_of_file(path) for path in self._files.values()])
+        return complete_table([_row_of_file(_open(path, self.reader)) for path in self._files.values()])
 
     def list(
         self,
@@ -168,7 +178,8 @@ class Observatory:
                 f"{self.folder}'."
             )
         row: dict[str, Any] = {str(name): value for name, value in rows.iloc[0].items()}
-        return Session(path, row, simulated=self.simulated, metrics=self.cell_metrics())
+        reader = _open(path, self.reader)
+        return Session(path, row, simulated=self.simulated, metrics=self.cell_metrics(), reader=reader)
 
     def fetch(
         self,
@@ -286,35 +297,9 @@ class Observatory:
         return found
 
     def _containers(self) -> Records | None:
-        """Read the experiment containers, through AllenSDK where it has a manifest; None without them."""
-        manifest = self.folder / layout.MANIFEST
-        if not manifest.is_file():
-            path = self.folder / layout.CONTAINERS
-            return read_records(path) if path.is_file() else None
-        from allensdk.config.manifest import ManifestVersionError
-        from allensdk.core.brain_observatory_cache import BrainObservatoryCache
-
-        try:
-            cache = BrainObservatoryCache(manifest_file=str(manifest.resolve()), base_uri=self.uri)
-            path = Path(cache.get_cache_path(None, cache.EXPERIMENT_CONTAINERS_KEY))
-        except ManifestVersionError as error:
-            raise DataError(
-                f"{manifest} is of version {error.found_version!r}; this AllenSDK reads {error.version!r}. "
-                "Move it away and fetch the manifests again; NWB files beside it are kept. If the folder is not yours, "
-                f"link its {layout.NWB_FOLDER} and {layout.CONTAINERS} into one of your own."
-            ) from error
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise DataError(
-                f"{manifest} is not a manifest of AllenSDK ({type(error).__name__}: {error}). "
-                "Move it away and fetch the manifests again; NWB files beside it are kept."
-            ) from error
-        if not path.is_file():
-            return None
-        # AllenSDK would ask the server for a file that is missing and take an error text for a list: look
-        # first.
-        read_records(path)
-        containers: Records = cache.get_experiment_containers(include_failed=True, simple=False)
-        return containers
+        """Read the experiment containers from where the manifest says they lie; None without them."""
+        path = containers_path(self.folder)
+        return read_records(path) if path.is_file() else None
 
 
 class Session:
@@ -330,8 +315,8 @@ class Session:
     metadata : dict
         The catalogue's row (area, cre_line, genotype, full_genotype, depth_um, cortical_layer, neuron_class,
         donor_id ...) and what the file says of itself (age_days, sex, indicator, pipeline_version ...).
-    dataset : allensdk.core.brain_observatory_nwb_data_set.BrainObservatoryNwbDataSet
-        AllenSDK's own reader of the file.
+    reader : alignment.brain.allen.reader.Reader
+        Who reads the file.
     """
 
     def __init__(
@@ -341,14 +326,15 @@ class Session:
         *,
         simulated: bool = False,
         metrics: pd.DataFrame | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self.path = path
+        self.reader = reader or _open(path, "auto")
         self.simulated = simulated or _says_simulated(path)
         self.experiment_id = int(row["experiment_id"])
         self._metrics = metrics
-        self.dataset = _open(path)
         with _reading(path, "its metadata"):
-            found = self.dataset.get_metadata()
+            found = self.reader.metadata()
         written = found.get("ophys_experiment_id")
         if written is not None and int(written) != self.experiment_id:
             raise DataError(
@@ -360,32 +346,39 @@ class Session:
     def __repr__(self) -> str:
         return f"Session({self.experiment_id}, {self.metadata['area']}, {self.metadata['genotype']})"
 
+    @property
+    def dataset(self) -> Any:
+        """AllenSDK's own object of this file, for what is not read here; it needs AllenSDK."""
+        return _open(self.path, "allensdk").dataset  # type: ignore[attr-defined]
+
     @cached_property
     def cells(self) -> pd.DataFrame:
         """The cells in the file's order: cell_specimen_id, and the API's metrics where at hand."""
         with _reading(self.path, "its cells"):
-            ids = np.asarray(self.dataset.get_cell_specimen_ids(), dtype=np.int64)
+            ids = self.reader.cell_specimen_ids()
         cells = pd.DataFrame({"cell_specimen_id": ids})
         if self._metrics is None:
             return cells
         return cells.join(self._metrics.filter(items=list(CELL_METRICS)), on="cell_specimen_id")
 
-    def dff(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+    def dff(self) -> TimedTraces:
         """Return time stamps (frame,) in s and dF/F (cell, frame)."""
-        with _reading(self.path, "dF/F traces"):
-            timestamps, traces = self.dataset.get_dff_traces()
-        return np.asarray(timestamps), np.asarray(traces)
+        return self._traces("dff")
 
-    def corrected_fluorescence(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
-        """Return time stamps (frame,) in s and demixed, neuropil-corrected fluorescence (cell, frame)."""
-        with _reading(self.path, "corrected fluorescence"):
-            timestamps, traces = self.dataset.get_corrected_fluorescence_traces()
-        return np.asarray(timestamps), np.asarray(traces)
+    def corrected_fluorescence(self) -> TimedTraces:
+        """Return time stamps (frame,) in s and demixed, neuropil-corrected fluorescence (cell, frame).
+
+        Raises
+        ------
+        DataError
+            If the file holds no demixed traces, as some of the survey's do, or it cannot be read.
+        """
+        return self._traces("corrected_fluorescence")
 
     def timestamps(self) -> npt.NDArray[np.float64]:
         """Return the time stamps (frame,) of the traces in s."""
         with _reading(self.path, "time stamps"):
-            return np.asarray(self.dataset.get_fluorescence_timestamps())
+            return self.reader.timestamps()
 
     def trace_blocks(self, kind: TraceKind = "dff", cells: int = 32) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
         """Stream the traces, some cells at a time, so that memory does not grow with the number of cells.
@@ -403,14 +396,10 @@ class Session:
         """
         check_choice(kind, "kind", "Session.trace_blocks", ("dff", "corrected_fluorescence"))
         step = check_integer(cells, "cells", "Session.trace_blocks", low=1)
-        ids = self.cells["cell_specimen_id"].to_numpy()
-        reader = self.dataset.get_dff_traces if kind == "dff" else self.dataset.get_corrected_fluorescence_traces
-        for first in range(0, len(ids), step):
-            block = slice(first, min(first + step, len(ids)))
-            with _reading(self.path, f"{kind} traces"):
-                # In the file's order: AllenSDK cannot read ids in another one.
-                _, traces = reader(cell_specimen_ids=ids[block])
-            yield block, np.asarray(traces)
+        count = len(self.cells)
+        for first in range(0, count, step):
+            block = slice(first, min(first + step, count))
+            yield block, self._traces(kind, block)[1]
 
     def natural_scenes(self) -> pd.DataFrame:
         """Return the sweeps: frame (-1 the blank, 0..117 the scene), start and end (indices into the traces).
@@ -420,17 +409,14 @@ class Session:
         DataError
             If the session showed no natural scenes.
         """
-        from allensdk.brain_observatory.brain_observatory_exceptions import MissingStimulusException
-
         try:
             with _reading(self.path, "its natural scenes table"):
-                table: pd.DataFrame = self.dataset.get_stimulus_table("natural_scenes")
-        except MissingStimulusException as error:
+                return self.reader.stimulus_table()
+        except MissingScenes as error:
             raise DataError(
                 f"Experiment {self.experiment_id} ({self.path}) showed no natural scenes: its session type is "
                 f"{self.metadata.get('session_type', 'unknown')}. Choose sessions of type {NATURAL_SCENE_SESSION}."
             ) from error
-        return table.reset_index(drop=True)
 
     @cached_property
     def scene_count(self) -> int:
@@ -440,17 +426,40 @@ class Session:
 
     def scenes(self) -> npt.NDArray[np.uint8]:
         """Return the natural scenes, uint8 (118, 918, 1174)."""
-        # AllenSDK memoises this call for the life of the process (127 MB a session); the undecorated one does
-        # not.
         with _reading(self.path, "the natural scenes"):
-            template = type(self.dataset).get_stimulus_template.__wrapped__(self.dataset, "natural_scenes")
-        return np.asarray(template, dtype=np.uint8)
+            return self.reader.scenes()
 
     def running_speed(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return time stamps (frame,) in s and running speed in cm/s, NaN where it was not recorded."""
+        """Return time stamps (frame,) in s and running speed in cm/s, NaN where it was not recorded.
+
+        Raises
+        ------
+        DataError
+            If the file holds no running speed, as some of the survey's do, or it cannot be read.
+        """
         with _reading(self.path, "running speed"):
-            speed, timestamps = self.dataset.get_running_speed()
-        return np.asarray(timestamps), np.asarray(speed, dtype=np.float64)
+            if not self._holds(f"{layout.PIPELINE}/BehavioralTimeSeries/running_speed"):
+                raise DataError(f"Experiment {self.experiment_id} ({self.path}) holds no running speed.")
+            return self.reader.running_speed()
+
+    def _traces(self, kind: TraceKind, cells: slice | None = None) -> TimedTraces:
+        with _reading(self.path, f"{kind} traces"):
+            if kind == "dff":
+                return self.reader.dff(cells)
+            try:
+                return self.reader.corrected_fluorescence(cells)
+            except KeyError as error:
+                if not self._holds(f"{layout.PIPELINE}/Fluorescence") or self._holds(layout.DEMIXED):
+                    raise
+                raise DataError(
+                    f"Experiment {self.experiment_id} ({self.path}) holds no demixed traces, of which corrected "
+                    "fluorescence is made; some of the survey's files lack them. Read its dF/F (responses: method: "
+                    "dff), or leave the session out (observatory: exclude)."
+                ) from error
+
+    def _holds(self, name: str) -> bool:
+        with h5py.File(self.path, "r") as file:
+            return name in file
 
 
 def _says_simulated(path: Path) -> bool:
@@ -463,13 +472,12 @@ def _says_simulated(path: Path) -> bool:
     return "simulated" in str(words).lower()
 
 
-def _open(path: Path) -> Any:
-    from allensdk.core.brain_observatory_nwb_data_set import BrainObservatoryNwbDataSet
-
+def _open(path: Path, reader: ReaderName) -> Reader:
     if not path.is_file():
         raise DataError(f"The NWB file {path} is missing. Fetch it with 'nalign observatory fetch'.")
+    name = reader_name(reader)
     with _reading(path, "its metadata"):
-        return BrainObservatoryNwbDataSet(str(path))
+        return open_reader(path, name)
 
 
 @contextmanager
@@ -485,11 +493,10 @@ def _reading(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def _row_of_file(path: Path) -> dict[str, Any]:
+def _row_of_file(reader: Reader) -> dict[str, Any]:
     """Describe an NWB file at hand by what it says of itself, for a folder without a manifest."""
-    dataset = _open(path)
-    with _reading(path, "its metadata"):
-        found = dataset.get_metadata()
+    with _reading(reader.path, "its metadata"):
+        found = reader.metadata()
         # The donor is the number at the end of the specimen's name: the manifest's donor id is not in the
         # file.
         donor = re.search(r"(\d+)\s*$", str(found["specimen_name"]))

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from alignment._validation import check_integer
 from alignment.brain import _allen_layout as layout
-from alignment.brain._allen_files import read_metrics, write_session
+from alignment.brain._allen_files import Traits, read_metrics, write_session
 from alignment.brain._allen_records import (
     CELLS_PER_SESSION,
     cell_record,
@@ -44,9 +44,11 @@ from alignment.brain._resemblance import RELIABILITY_RANGE, resemblance
 from alignment.brain._scenes import SceneSet, scene_set
 from neural_alignment import DataError, InputError, __version__
 
-__all__ = ["GENERATOR", "RELIABILITY_RANGE", "ground_truth", "resemblance", "simulate_observatory"]
+__all__ = [
+    "GENERATOR", "RELIABILITY_RANGE", "Traits", "ground_truth", "resemblance", "simulate_file", "simulate_observatory",
+]  # fmt: skip
 
-GENERATOR = 1  # rises whenever the same parameters would give other data
+GENERATOR = 2  # rises whenever the same parameters would give other data
 TRUTH = "ground_truth.npz"
 _UNFINISHED = "SIMULATION-UNFINISHED.json"
 _LOCK = ".simulation.lock"
@@ -131,6 +133,32 @@ def simulate_observatory(
             "another folder; the same command goes on where this one stopped."
         ) from error
     return target
+
+
+def simulate_file(
+    folder: str | os.PathLike[str], traits: Traits, *, cells: int = 4, trials: int = 2, number: int = 0, seed: int = 0
+) -> Path:
+    """Write one session's NWB file alone, with traits that some of the survey's files have.
+
+    Parameters
+    ----------
+    folder : str or path
+        Where ``ophys_experiment_data/ID.nwb`` comes to lie.
+    traits : alignment.brain._allen_files.Traits
+    cells, trials, seed : int
+        As in `simulate_observatory`.
+    number : int
+        Which of its sessions.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+    """
+    path = layout.nwb_path(Path(folder), identity(number, place_of(number)).experiment)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_session(Path(folder), number, {"cells": cells, "trials": trials, "seed": seed}, scene_set(), traits)
+    return path
 
 
 def ground_truth(folder: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
@@ -247,7 +275,7 @@ def _write(folder: Path, parameters: dict[str, Any], progress: Progress) -> None
 
 
 def _write_session(
-    folder: Path, number: int, parameters: dict[str, Any], scenes: SceneSet
+    folder: Path, number: int, parameters: dict[str, Any], scenes: SceneSet, traits: Traits | None = None
 ) -> dict[str, npt.NDArray[Any]]:
     """Write one session's file, unless it is there, and return its cells' ground truth."""
     place = place_of(number)
@@ -262,7 +290,7 @@ def _write_session(
         try:
             blocks = _blocks(cells, outputs, session, place.genotype.indicator, seed)
             rng = np.random.default_rng([*seed, 2])
-            write_session(temporary, who, place, session, cells.neuropil_r, blocks, scenes, rng)
+            write_session(temporary, who, place, session, cells.neuropil_r, blocks, scenes, rng, traits)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

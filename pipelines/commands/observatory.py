@@ -1,4 +1,4 @@
-"""``nalign observatory``: list what a catalogue holds, fetch it, or simulate one."""
+"""``nalign observatory``: list what a catalogue holds, fetch it, check a file, or simulate an observatory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ __all__ = ["app"]
 
 RESPONSIVE_BELOW = 0.05
 
-app = typer.Typer(help="Mouse visual cortex: list, fetch or simulate experiments.", no_args_is_help=True)
+app = typer.Typer(help="Mouse visual cortex: list, fetch, check or simulate experiments.", no_args_is_help=True)
+
+
+class ReaderChoice(enum.StrEnum):
+    """Who reads NWB files."""
+
+    auto = "auto"
+    allensdk = "allensdk"
+    own = "own"
 
 
 class Form(enum.StrEnum):
@@ -41,13 +49,16 @@ def list_experiments(
     choice: Choice,
     form: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.table,
     refresh: Annotated[bool, typer.Option("--refresh", help="Fetch the catalogue first.")] = False,
+    reader: Annotated[
+        ReaderChoice, typer.Option("--reader", help="Who reads NWB files where there is no catalogue.")
+    ] = ReaderChoice.auto,
 ) -> None:
     """List experiments, one row each, with counts by group; from the catalogue in the folder, without network."""
     from alignment.brain.observatory import Observatory
 
     if refresh:
         _fetch_catalogue(choice, refresh=True)
-    source = Observatory(choice.place, uri=choice.uri)
+    source = Observatory(choice.place, uri=choice.uri, reader=reader.value)
     listed = source.list(**choice.filters)
     if form is Form.json:
         typer.echo(json.dumps(json.loads(listed.to_json(orient="records")), indent=1))
@@ -102,6 +113,25 @@ def fetch(
         console.print(arrivals.summary(), markup=False)
         raise
     console.print(arrivals.summary(), markup=False)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="An NWB file of the Allen Brain Observatory.")],
+) -> None:
+    """Read an NWB file by our own reader and by AllenSDK, where it is installed, and say whether they agree."""
+    from alignment.brain.allen.agreement import check_file
+
+    found = check_file(file)
+    table = Table(box=None, pad_edge=False)
+    for name in ("read", "our own reader", "AllenSDK", "same, bit for bit"):
+        table.add_column(name, no_wrap=True)
+    for read in found.reads:
+        table.add_row(read.name, read.own, read.allensdk, {True: "yes", False: "NO", None: "-"}[read.same])
+    Console(highlight=False, width=max(160, Console().width)).print(table)
+    typer.echo(found.text)
+    if found.fault:
+        raise DataError(found.fault)
 
 
 @app.command()

@@ -23,6 +23,10 @@ class ObservatoryConfig(Part):
     cells: int = Field(12, ge=1, description="simulated: cells a session")
     trials: int = Field(20, ge=2, description="simulated: presentations of each scene")
     sessions: int = Field(24, ge=1, description="simulated: sessions")
+    reader: Literal["auto", "allensdk", "own"] = Field(
+        "auto",
+        description="who reads the files: AllenSDK (auto: where it is installed) or our own reader",
+    )
     area: Names | None = None
     cre_line: Names | None = None
     genotype: Names | None = None

@@ -29,10 +29,14 @@ class KnownObservatory:
     task: Task | None
 
     def session(self, experiment: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Task], dict[str, str]]:
-        """Return what makes one session's data what they are: key, inputs and place."""
+        """Return what makes one session's data what they are: key, inputs and place.
+
+        Who reads them is no part of it: the readers return the same values.
+        """
         number = int(experiment["experiment_id"])
+        where: dict[str, str] = {"reader": self.source.reader}
         if self.task is not None:
-            return {"experiment_id": number}, {"observatory": self.task}, {}
+            return {"experiment_id": number}, {"observatory": self.task}, where
         file = self.source.path(number)
         if file is None:
             raise DataError(
@@ -40,7 +44,11 @@ class KnownObservatory:
                 f"Fetch it: nalign observatory fetch --folder {self.folder}"
             )
         content = self.store.digest_file(file)
-        return {"experiment_id": number, "content": content}, {}, {"folder": str(self.folder)}
+        return (
+            {"experiment_id": number, "content": content},
+            {},
+            {"folder": str(self.folder), "reader": self.source.reader},
+        )
 
     def population(self, study: Study) -> Task:
         """Return the task that reads every session and joins them."""
@@ -73,8 +81,11 @@ def find_observatory(study: Study, store: Store) -> KnownObservatory | Task:
     """Return the observatory, or the task that must write a simulated one first."""
     config = study.observatory
     assert config is not None
+    from alignment.brain.allen.reader import reader_name
     from alignment.brain.observatory import Observatory
 
+    if config.reader == "allensdk":
+        reader_name(config.reader)  # refused now where it is not installed, and not by every task
     task = None
     if config.source == "simulated":
         size = {
@@ -89,7 +100,7 @@ def find_observatory(study: Study, store: Store) -> KnownObservatory | Task:
         folder = store.read(task.stage, task.key)
     else:
         folder = Path(str(config.folder))
-    source = Observatory(folder)
+    source = Observatory(folder, reader=config.reader)
     listed = source.list(**config.filters())
     kept = listed[~listed["experiment_id"].isin(source.check_ids(config.exclude))]
     if kept.empty:

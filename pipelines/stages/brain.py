@@ -130,7 +130,9 @@ def _session(inputs: Inputs, params: Mapping[str, Any], context: Context) -> Any
     from alignment.brain.observatory import Observatory
 
     folder = inputs.folder("observatory") if "observatory" in inputs else Path(context.where["folder"])
-    return Observatory(folder).session(int(params["experiment_id"]))
+    session = Observatory(folder, reader=context.where.get("reader", "auto")).session(int(params["experiment_id"]))
+    context.notes["reader"] = session.reader.name
+    return session
 
 
 def _with_catalogue(data: xr.Dataset, experiment: Mapping[str, Any]) -> xr.Dataset:

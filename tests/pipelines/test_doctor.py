@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.metadata
+import importlib.util
 import sys
 import threading
 from collections import namedtuple
@@ -95,11 +96,20 @@ def test_torchvision_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) ->
     assert not check.ok and check.remedy
 
 
+@pytest.mark.oracle
 def test_an_allensdk_that_does_not_import_is_told_with_the_reason(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(doctor, "ALLENSDK", "allensdk.no_such_module")
     found = {check.name: check for check in doctor.checks(store=tmp_path, uri=DEAD)}
     assert not found["AllenSDK"].ok and found["AllenSDK"].remedy
     assert "No module named 'allensdk.no_such_module'" in found["AllenSDK"].found
+
+
+def test_allensdk_is_not_needed_and_its_licence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    check = doctor._allensdk()
+    assert check.ok and check.remedy == ""
+    assert "not installed and not needed" in check.found
+    assert "2-clause BSD plus a clause that prohibits redistribution for commercial purposes" in check.found
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,21 @@ def test_where_the_work_runs_is_in_no_key(plan: Callable[..., Plan]) -> None:
     assert keys(plan(compute=compute)) == keys(plan())
 
 
+def test_who_reads_the_files_is_in_no_key_but_goes_to_the_tasks(plan: Callable[..., Plan]) -> None:
+    own = plan(observatory={"reader": "own"})
+    assert keys(own) == keys(plan())
+    assert {task.where["reader"] for task in own.tasks if task.stage in ("responses", "scenes")} == {"own"}
+
+
+def test_a_reader_that_is_not_installed_is_refused_before_anything_runs(
+    plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alignment.brain.allen.sdk_reader.why_not", lambda: "AllenSDK is not installed")
+    with pytest.raises(InputError, match="'allensdk' cannot be used: AllenSDK is not installed"):
+        plan(observatory={"reader": "allensdk"})
+    assert plan(observatory={"reader": "auto"}).complete
+
+
 def test_where_the_data_lie_is_in_no_key(plan, observatory: Path, tmp_path: Path) -> None:
     shutil.copytree(observatory, tmp_path / "elsewhere")
     assert keys(plan(observatory={"folder": str(tmp_path / "elsewhere")})) == keys(plan())

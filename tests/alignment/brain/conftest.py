@@ -142,6 +142,12 @@ def make_container() -> Callable[..., dict[str, Any]]:
     return container
 
 
+@pytest.fixture(params=["own", pytest.param("allensdk", marks=pytest.mark.oracle)])
+def reader(request: pytest.FixtureRequest) -> str:
+    """Each reader of NWB files; AllenSDK's where it is installed."""
+    return str(request.param)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """An observatory in AllenSDK's layout, without manifest.json: one experiment at hand, one only listed."""

@@ -16,6 +16,7 @@ from fetch_cases import FIRST, ONCE, PATIENT, closed_port, left_in
 from alignment.brain import _allen_layout as layout
 from alignment.brain import download
 from alignment.brain._network import check_uri
+from alignment.brain.allen.sdk_reader import load
 from alignment.brain.download import Transfer, disk_need, fetch_experiments, fetch_manifests
 from neural_alignment import DataError, InputError
 
@@ -43,8 +44,9 @@ def test_what_is_there_is_not_fetched_again(server: Any, tmp_path: Path) -> None
     assert (told[-1].files_done, told[-1].files_total) == (1, 1)
 
 
+@pytest.mark.oracle
 def test_allensdk_finds_what_was_fetched_without_network(server: Any, tmp_path: Path) -> None:
-    cache_module = pytest.importorskip("allensdk.core.brain_observatory_cache")
+    cache_module = load("allensdk.core.brain_observatory_cache")
     fetch_manifests(tmp_path, server.uri, cells=True, network=PATIENT)
     fetch_experiments(tmp_path, server.uri, [FIRST], network=PATIENT, bytes_per_file=1)
     cache = cache_module.BrainObservatoryCache(
@@ -58,7 +60,6 @@ def test_allensdk_finds_what_was_fetched_without_network(server: Any, tmp_path: 
 def test_the_real_catalogue_and_a_simulated_session_by_way_of_the_observatory(
     shared_data: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("allensdk")
     from alignment.brain.observatory import Observatory
     from alignment.brain.simulated import simulate_observatory
 

@@ -7,6 +7,7 @@ tests/alignment/brain/test_manifests.py`` makes the whole table.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alignment.brain import _allen_layout as layout
+from alignment.brain.allen.sdk_reader import load
 from alignment.brain.download import fetch_experiments
 from neural_alignment import DataError
 
@@ -68,7 +70,7 @@ def lay_in(fault: str, server: Any) -> None:
 
 def allensdk(folder: Path, uri: str) -> Any:
     """AllenSDK's own client on a folder."""
-    module = pytest.importorskip("allensdk.core.brain_observatory_cache")
+    module = load("allensdk.core.brain_observatory_cache")
     folder.mkdir(exist_ok=True)
     return module.BrainObservatoryCache(manifest_file=str(folder / layout.MANIFEST), base_uri=uri)
 
@@ -91,9 +93,14 @@ def kept(folder: Path) -> str:
 
 @pytest.mark.parametrize("fault", [fault for fault in MESSAGES if fault not in WAITED_FOR])
 def test_no_fault_leaves_a_wrong_file_and_the_next_call_succeeds(
-    fault: str, server: Any, sources: dict[int, Path], tmp_path: Path, note_fault: Note
+    fault: str, server: Any, sources: dict[int, Path], tmp_path: Path
 ) -> None:
     ours(fault, server, sources, tmp_path)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("fault", [fault for fault in MESSAGES if fault not in WAITED_FOR])
+def test_what_a_fault_does_to_allensdk(fault: str, server: Any, tmp_path: Path, note_fault: Note) -> None:
     theirs = allensdk(tmp_path / "sdk", server.uri)
     lay_in(fault, server)
     first = f"{outcome(theirs)}, {kept(tmp_path / 'sdk')}"
@@ -113,16 +120,14 @@ def test_what_stands_still_is_given_up_in_time(
     assert time.monotonic() - before < server.stall_s
 
 
+@pytest.mark.oracle
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "wanted"),
     [("stall", r"fails \(\w+\) after 3\d s, no file kept; next call works"),
      ("slow drip", r"still waiting after 45 s; stopped then, file kept; next call fails \(\w+\)")],
 )  # fmt: skip
-def test_what_allensdk_waits_for(
-    fault: str, wanted: str, server: Any, sources: dict[int, Path], tmp_path: Path, note_fault: Note
-) -> None:
-    ours(fault, server, sources, tmp_path)
+def test_what_allensdk_waits_for(fault: str, wanted: str, server: Any, tmp_path: Path, note_fault: Note) -> None:
     allensdk(tmp_path / "sdk", server.uri)  # imported and its manifest written: what is timed is the transfer
     server.stall_s = 4 * SDK_WAIT
     lay_in(fault, server)
@@ -142,13 +147,17 @@ def test_what_allensdk_waits_for(
     assert re.fullmatch(wanted, told), told
 
 
-def test_a_refused_connection_says_so(server: Any, tmp_path: Path, note_fault: Note) -> None:
+def test_a_refused_connection_says_so(server: Any, tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{closed_port()}"
     with pytest.raises(DataError, match=r"no connection .* server up.*NALIGN_ALLEN_URI"):
         fetch_experiments(tmp_path, address, [FIRST], network=ONCE, bytes_per_file=1)
     assert left_in(tmp_path) == []
     fetch_experiments(tmp_path, server.uri, [FIRST], network=ONCE, bytes_per_file=1)
-    sdk = tmp_path / "sdk"
+
+
+@pytest.mark.oracle
+def test_what_a_refused_connection_does_to_allensdk(server: Any, tmp_path: Path, note_fault: Note) -> None:
+    sdk, address = tmp_path / "sdk", f"http://127.0.0.1:{closed_port()}"
     first = f"{outcome(allensdk(sdk, address))}, {kept(sdk)}"
     told = f"{first}; next call {outcome(allensdk(sdk, server.uri))}"
     note_fault("connection refused", OURS, told)
@@ -180,8 +189,9 @@ def test_any_run_of_passing_faults_ends_in_the_same_bytes(
 
 _SDK_CHILD = """
 import sys
-from allensdk.core.brain_observatory_cache import BrainObservatoryCache
-cache = BrainObservatoryCache(manifest_file=sys.argv[1], base_uri=sys.argv[2])
+from alignment.brain.allen.sdk_reader import load
+module = load("allensdk.core.brain_observatory_cache")
+cache = module.BrainObservatoryCache(manifest_file=sys.argv[1], base_uri=sys.argv[2])
 try:
     cache.get_ophys_experiment_data(int(sys.argv[3])).get_dff_traces()
 except Exception as error:
@@ -194,7 +204,9 @@ else:
 def sdk_process(folder: Path, uri: str) -> subprocess.Popen[bytes]:
     """Start a process in which AllenSDK fetches the first experiment."""
     command = [sys.executable, "-c", _SDK_CHILD, str(folder / layout.MANIFEST), uri, str(FIRST)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    found = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": found}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def wait_for(path: Path, child: subprocess.Popen[bytes], size: int = 0) -> None:
@@ -207,7 +219,7 @@ def wait_for(path: Path, child: subprocess.Popen[bytes], size: int = 0) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_fetch_that_is_killed_leaves_no_wrong_file(
-    number: signal.Signals, server: Any, sources: dict[int, Path], tmp_path: Path, note_fault: Note
+    number: signal.Signals, server: Any, sources: dict[int, Path], tmp_path: Path
 ) -> None:
     server.pause = 0.05
     child = fetching_process(tmp_path, server.uri)
@@ -221,6 +233,12 @@ def test_a_fetch_that_is_killed_leaves_no_wrong_file(
     assert path.read_bytes() == sources[FIRST].read_bytes()
     assert any(request.asked.startswith("bytes=") for request in server.requests), "it went on from the part"
 
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_what_being_killed_does_to_allensdk(
+    number: signal.Signals, server: Any, tmp_path: Path, note_fault: Note
+) -> None:
     sdk = tmp_path / "sdk"
     theirs = allensdk(sdk, server.uri)
     server.pause = 0.1
@@ -234,9 +252,7 @@ def test_a_fetch_that_is_killed_leaves_no_wrong_file(
     assert told == "file kept; next call fails (OSError)"
 
 
-def test_two_processes_that_want_one_file_fetch_it_once(
-    server: Any, sources: dict[int, Path], tmp_path: Path, note_fault: Note
-) -> None:
+def test_two_processes_that_want_one_file_fetch_it_once(server: Any, sources: dict[int, Path], tmp_path: Path) -> None:
     server.pause = 0.02
     children = [fetching_process(tmp_path, server.uri) for _ in range(2)]
     for child in children:
@@ -245,6 +261,9 @@ def test_two_processes_that_want_one_file_fetch_it_once(
     assert server.count("file") == 1
     assert layout.nwb_path(tmp_path, FIRST).read_bytes() == sources[FIRST].read_bytes()
 
+
+@pytest.mark.oracle
+def test_what_two_processes_at_once_do_to_allensdk(server: Any, tmp_path: Path, note_fault: Note) -> None:
     sdk = tmp_path / "sdk"
     theirs = allensdk(sdk, server.uri)
     server.pause = 0.3

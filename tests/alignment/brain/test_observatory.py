@@ -1,4 +1,4 @@
-"""Folders and sessions, read through AllenSDK, and what is said when they are missing or damaged."""
+"""Folders and sessions, read by AllenSDK and by our own reader, and what is said when they are missing or damaged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alignment.brain.catalogue import COLUMNS
+from alignment.brain._stored_lists import containers_path
+from alignment.brain.catalogue import COLUMNS, experiment_table
 from alignment.brain.observatory import Observatory, Session
 from neural_alignment import DataError, InputError
 
@@ -76,16 +77,31 @@ class TestList:
         listed = Observatory(shared_data / "allen_manifests").list()
         assert (len(listed), listed["genotype"].nunique(), listed["cre_line"].nunique()) == (456, 22, 13)
 
-    def test_through_allensdk_and_offline(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from allensdk.api.queries.rma_api import RmaApi
+    @pytest.mark.oracle
+    @pytest.mark.parametrize("base", [".", "lists", "absolute"])
+    def test_the_manifest_leads_where_it_leads_allensdk(self, folder: Path, base: str) -> None:
+        from allensdk.core.brain_observatory_cache import BrainObservatoryCache
 
-        def refuse(*_: Any, **__: Any) -> None:
-            raise AssertionError("the server was asked")
-
-        monkeypatch.setattr(RmaApi, "json_msg_query", refuse)
         alone = Observatory(folder).list(include_failed=True)
-        allen_manifest(folder)
-        assert Observatory(folder).list(include_failed=True).equals(alone)
+        manifest = allen_manifest(folder)
+        if base != ".":
+            inside = folder / "lists"
+            inside.mkdir()
+            (folder / "experiment_containers.json").rename(inside / "experiment_containers.json")
+            text = manifest.read_text().replace('"spec": "."', f'"spec": "{"lists" if base == "lists" else inside}"')
+            manifest.write_text(text)
+        found = Observatory(folder).list(include_failed=True)
+        assert found.equals(alone)
+        cache = BrainObservatoryCache(manifest_file=str(manifest), base_uri="http://127.0.0.1:9")
+        assert containers_path(folder) == Path(cache.get_cache_path(None, cache.EXPERIMENT_CONTAINERS_KEY)).resolve()
+        theirs = experiment_table(cache.get_experiment_containers(include_failed=True, simple=False))
+        assert set(found["experiment_id"]) < set(theirs["experiment_id"])  # theirs lists every session type
+
+    def test_a_manifest_that_leads_in_a_circle_is_none(self, folder: Path) -> None:
+        manifest = allen_manifest(folder)
+        manifest.write_text(manifest.read_text().replace('"spec": "."', '"spec": ".", "parent_key": "BASEDIR"'))
+        with pytest.raises(DataError, match=r"manifest.json is not a manifest"):
+            Observatory(folder).list()
 
     @pytest.mark.parametrize("name", ["{}.nwb", "sub/ophys_experiment_{}.nwb"])
     def test_files_without_a_manifest(self, folder: Path, nwb: Path, tmp_path: Path, name: str) -> None:
@@ -132,7 +148,7 @@ class TestList:
 
     def test_manifest_of_another_version(self, folder: Path) -> None:
         allen_manifest(folder, version="0.3")
-        with pytest.raises(DataError, match=r"is of version '0.3'; this AllenSDK reads '1.3'"):
+        with pytest.raises(DataError, match=r"is of version '0.3'; '1.3' can be read"):
             Observatory(folder).list()
 
     @pytest.mark.parametrize("text", ["", "[]", '{"manifest": [{"type": "file"}]}', '{"other": 1}'])
@@ -239,8 +255,8 @@ class TestSimulated:
 
 class TestSession:
     @pytest.fixture
-    def session(self, folder: Path) -> Session:
-        return Observatory(folder).session(EXPERIMENT)
+    def session(self, folder: Path, reader: Any) -> Session:
+        return Observatory(folder, reader=reader).session(EXPERIMENT)
 
     def test_metadata(self, session: Session) -> None:
         expected = {
@@ -284,14 +300,14 @@ class TestSession:
         assert [place.start for place, _ in blocks] == list(range(0, 5, cells))
         assert all(len(traces) == place.stop - place.start <= cells for place, traces in blocks)
 
-    def test_running_speed_that_starts_late_and_ends_early(self, folder: Path, small_file: Any) -> None:
+    def test_running_speed_that_starts_late_and_ends_early(self, folder: Path, small_file: Any, reader: Any) -> None:
         small = small_file()
         path = small.write(folder / "ophys_experiment_data" / f"{EXPERIMENT}.nwb")
         name = "processing/brain_observatory_pipeline/BehavioralTimeSeries/running_speed"
         with h5py.File(path, "r+") as file:
             del file[name]
             file[f"{name}/data"], file[f"{name}/timestamps"] = small.speed[5:-9], small.timestamps[5:-9]
-        _, speed = Observatory(folder).session(EXPERIMENT).running_speed()
+        _, speed = Observatory(folder, reader=reader).session(EXPERIMENT).running_speed()
         assert np.isnan(speed[:5]).all()
         assert np.isnan(speed[-9:]).all()
         np.testing.assert_array_equal(speed[5:-9], small.speed[5:-9])
@@ -324,7 +340,9 @@ class TestSession:
         with pytest.raises(DataError, match="no cell_specimen_id"):
             Observatory(folder).cell_metrics()
 
-    def test_scenes_are_not_kept_for_ever(self, session: Session) -> None:
+    @pytest.mark.oracle
+    def test_allensdk_does_not_keep_scenes_for_ever(self, folder: Path) -> None:
+        session = Observatory(folder, reader="allensdk").session(EXPERIMENT)
         before = type(session.dataset).get_stimulus_template.cache_size()
         session.scenes()
         assert type(session.dataset).get_stimulus_template.cache_size() == before
@@ -345,46 +363,60 @@ class TestBadSessions:
             Observatory(folder).session(501498800)
 
     @pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.99])
-    def test_truncated_file(self, folder: Path, nwb: Path, keep: float) -> None:
+    def test_truncated_file(self, folder: Path, nwb: Path, keep: float, reader: Any) -> None:
         content = nwb.read_bytes()
         nwb.write_bytes(content[: int(len(content) * keep)])
         with pytest.raises(DataError, match=rf"{EXPERIMENT}\.nwb.*truncated, damaged.*delete it and fetch"):
-            Observatory(folder).session(EXPERIMENT)
+            Observatory(folder, reader=reader).session(EXPERIMENT)
 
-    def test_another_kind_of_file(self, folder: Path, nwb: Path) -> None:
+    def test_another_kind_of_file(self, folder: Path, nwb: Path, reader: Any) -> None:
         nwb.write_text("<html>503 Service Unavailable</html>")
         with pytest.raises(DataError, match="damaged or no Allen NWB file"):
-            Observatory(folder).session(EXPERIMENT)
+            Observatory(folder, reader=reader).session(EXPERIMENT)
 
-    def test_file_of_another_experiment(self, folder: Path, nwb: Path, small_file: Any) -> None:
+    def test_file_of_another_experiment(self, folder: Path, nwb: Path, small_file: Any, reader: Any) -> None:
         small_file(experiment_id=7).write(nwb)
         with pytest.raises(DataError, match="named after experiment 501498760 but holds experiment 7"):
-            Observatory(folder).session(EXPERIMENT)
+            Observatory(folder, reader=reader).session(EXPERIMENT)
 
     @pytest.mark.parametrize(
         ("gone", "read"),
         [
             (TRACES, "dff"),
             ("processing/brain_observatory_pipeline/Fluorescence", "corrected_fluorescence"),
-            ("processing/brain_observatory_pipeline/BehavioralTimeSeries", "running_speed"),
+            ("processing/brain_observatory_pipeline/BehavioralTimeSeries/running_speed/data", "running_speed"),
             ("stimulus/templates", "scenes"),
         ],
     )
-    def test_missing_parts(self, folder: Path, nwb: Path, gone: str, read: str) -> None:
+    def test_missing_parts(self, folder: Path, nwb: Path, gone: str, read: str, reader: Any) -> None:
         with h5py.File(nwb, "r+") as file:
             del file[gone]
-        session = Observatory(folder).session(EXPERIMENT)
+        session = Observatory(folder, reader=reader).session(EXPERIMENT)
         with pytest.raises(DataError, match=rf"Cannot read .*{EXPERIMENT}\.nwb"):
             getattr(session, read)()
 
-    def test_session_without_natural_scenes(self, folder: Path, nwb: Path) -> None:
+    def test_what_some_of_the_surveys_files_lack_is_not_called_damage(
+        self, folder: Path, nwb: Path, reader: Any
+    ) -> None:
+        fluorescence = "processing/brain_observatory_pipeline/Fluorescence/imaging_plane_1"
+        with h5py.File(nwb, "r+") as file:
+            del file["processing/brain_observatory_pipeline/BehavioralTimeSeries"]
+            del file[f"{fluorescence}_demixed_signal"]
+        session = Observatory(folder, reader=reader).session(EXPERIMENT)
+        with pytest.raises(DataError, match=r"holds no running speed\.$"):
+            session.running_speed()
+        for read in (session.corrected_fluorescence, lambda: next(session.trace_blocks("corrected_fluorescence"))):
+            with pytest.raises(DataError, match=r"holds no demixed traces.*method: dff.*exclude"):
+                read()
+
+    def test_session_without_natural_scenes(self, folder: Path, nwb: Path, reader: Any) -> None:
         with h5py.File(nwb, "r+") as file:
             del file["stimulus/presentation/natural_scenes_stimulus"]
-        session = Observatory(folder).session(EXPERIMENT)
+        session = Observatory(folder, reader=reader).session(EXPERIMENT)
         with pytest.raises(DataError, match=r"showed no natural scenes.*Choose sessions of type three_session_B"):
             session.natural_scenes()
 
-    def test_damaged_bytes_inside(self, folder: Path, nwb: Path) -> None:
+    def test_damaged_bytes_inside(self, folder: Path, nwb: Path, reader: Any) -> None:
         with h5py.File(nwb, "r+") as file:
             traces = file[TRACES][()]
             del file[TRACES]
@@ -393,6 +425,6 @@ class TestBadSessions:
         with nwb.open("r+b") as raw:
             raw.seek(where.byte_offset)
             raw.write(bytes(min(200, where.size)))
-        session = Observatory(folder).session(EXPERIMENT)
+        session = Observatory(folder, reader=reader).session(EXPERIMENT)
         with pytest.raises(DataError, match="Cannot read dff traces"):
             list(session.trace_blocks("dff"))

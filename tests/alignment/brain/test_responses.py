@@ -53,6 +53,7 @@ class TestValues:
         np.testing.assert_allclose(found["response"], response, rtol=2e-6, atol=1e-7)
         np.testing.assert_allclose(found["blank"], blank, rtol=2e-6, atol=1e-7)
 
+    @pytest.mark.oracle
     def test_mean_sweep_response_is_allensdks(self, open_session: Any, small_file: Any) -> None:
         from allensdk.brain_observatory.natural_scenes import NaturalScenes
 

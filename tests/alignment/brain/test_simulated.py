@@ -30,6 +30,7 @@ from alignment.brain._recording import (
     natural_scene_metrics,
 )
 from alignment.brain._scenes import SCENE_COUNT, SCENE_SHAPE, VIEW_SHAPE, scene_set
+from alignment.brain.allen.sdk_reader import load
 from alignment.brain.simulated import RELIABILITY_RANGE, ground_truth, resemblance, simulate_observatory
 from neural_alignment import DataError, InputError
 
@@ -99,8 +100,9 @@ def test_records_have_the_keys_of_the_real_ones(folder: Path, shared_data: Path)
 # --- Read back through AllenSDK ---
 
 
+@pytest.mark.oracle
 def test_allensdk_lists_and_reads_it_offline(folder: Path) -> None:
-    cache_module = pytest.importorskip("allensdk.core.brain_observatory_cache")
+    cache_module = load("allensdk.core.brain_observatory_cache")
     cache = cache_module.BrainObservatoryCache(
         manifest_file=str(folder / layout.MANIFEST), base_uri="http://127.0.0.1:9"
     )
@@ -123,8 +125,9 @@ def test_allensdk_lists_and_reads_it_offline(folder: Path) -> None:
     assert "Simulated" in metadata["device"]
 
 
+@pytest.mark.oracle
 def test_every_getter_of_allensdk_answers(folder: Path) -> None:
-    reader = pytest.importorskip("allensdk.core.brain_observatory_nwb_data_set")
+    reader = load("allensdk.core.brain_observatory_nwb_data_set")
     experiment = identity(0, place_of(0)).experiment
     data = reader.BrainObservatoryNwbDataSet(str(layout.nwb_path(folder, experiment)))
     ids = data.get_cell_specimen_ids()
@@ -147,8 +150,9 @@ def test_every_getter_of_allensdk_answers(folder: Path) -> None:
     assert list(data.get_stimulus_epoch_table()["stimulus"]) == ["spontaneous", "natural_scenes"] * 3
 
 
+@pytest.mark.oracle
 def test_the_stimulus_table_is_that_of_the_survey(folder: Path) -> None:
-    reader = pytest.importorskip("allensdk.core.brain_observatory_nwb_data_set")
+    reader = load("allensdk.core.brain_observatory_nwb_data_set")
     experiment = identity(1, place_of(1)).experiment
     data = reader.BrainObservatoryNwbDataSet(str(layout.nwb_path(folder, experiment)))
     table = data.get_stimulus_table("natural_scenes")
@@ -160,9 +164,10 @@ def test_the_stimulus_table_is_that_of_the_survey(folder: Path) -> None:
     assert table["frame"].is_monotonic_increasing is False
 
 
+@pytest.mark.oracle
 def test_allensdks_own_analysis_agrees(folder: Path) -> None:
-    analysis = pytest.importorskip("allensdk.brain_observatory.natural_scenes")
-    reader = pytest.importorskip("allensdk.core.brain_observatory_nwb_data_set")
+    analysis = load("allensdk.brain_observatory.natural_scenes")
+    reader = load("allensdk.core.brain_observatory_nwb_data_set")
     who = identity(0, place_of(0))
     data = reader.BrainObservatoryNwbDataSet(str(layout.nwb_path(folder, who.experiment)))
     theirs = analysis.NaturalScenes(data)
@@ -440,7 +445,6 @@ def test_drawn_responses_have_the_expected_mean() -> None:
 
 
 def test_the_analysis_recovers_the_ground_truth(tmp_path: Path) -> None:
-    pytest.importorskip("allensdk")
     from alignment.brain.observatory import Observatory
     from alignment.brain.responses import trial_responses
 

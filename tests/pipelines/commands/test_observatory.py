@@ -1,4 +1,4 @@
-"""``nalign observatory``: list in three forms, simulate."""
+"""``nalign observatory``: list in three forms, check a file, simulate."""
 
 from __future__ import annotations
 
@@ -90,3 +90,37 @@ def test_a_size_that_cannot_be_is_told(nalign, tmp_path: Path, option: str, valu
     result = nalign("observatory", "simulate", tmp_path / "simulated", option, value)
     assert result.code == 2 and option in result.err and "Traceback" not in result.err
     assert not (tmp_path / "simulated").exists()
+
+
+class TestCheck:
+    def test_both_readers_read_by_read(self, nalign, observatory: Path) -> None:
+        from alignment.brain.allen.sdk_reader import why_not
+
+        path = observatory / "ophys_experiment_data" / f"{FIRST}.nwb"
+        result = nalign("observatory", "check", path)
+        assert result.code == 0, result.err
+        rows = {line.split("  ")[0].strip(): line.split()[-1] for line in result.out.splitlines()}
+        reads = ("metadata", "session type", "dF/F", "dF/F of some cells", "corrected fluorescence", "natural scenes")
+        assert {rows[name] for name in reads} == {"-" if why_not() else "yes"}
+        assert f"Experiment {FIRST}" in result.out
+
+    def test_without_allensdk_its_licence_is_told(self, nalign, observatory: Path, monkeypatch) -> None:
+        monkeypatch.setattr("alignment.brain.allen.agreement.why_not", lambda: "AllenSDK is not installed")
+        result = nalign("observatory", "check", observatory / "ophys_experiment_data" / f"{FIRST}.nwb")
+        assert result.code == 0
+        assert "2-clause BSD plus a clause that prohibits redistribution for commercial purposes" in result.out
+
+    def test_what_is_no_whole_file_fails_in_one_sentence(self, nalign, observatory: Path, tmp_path: Path) -> None:
+        bad = tmp_path / "5.nwb"
+        bad.write_bytes((observatory / "ophys_experiment_data" / f"{FIRST}.nwb").read_bytes()[:5000])
+        for path, said in ((bad, "is no NWB file"), (tmp_path / "none.nwb", "is missing")):
+            result = nalign("observatory", "check", path)
+            assert result.code == 1 and said in result.message
+
+
+def test_list_takes_a_reader_where_files_speak_for_themselves(nalign, observatory: Path, monkeypatch) -> None:
+    monkeypatch.setattr("alignment.brain.allen.sdk_reader.why_not", lambda: "AllenSDK is not installed")
+    folder = observatory / "ophys_experiment_data"
+    assert str(FIRST) in nalign("observatory", "list", "--folder", folder, "--reader", "own").out
+    result = nalign("observatory", "list", "--folder", folder, "--reader", "allensdk")
+    assert result.code == 2 and "AllenSDK is not installed" in result.message

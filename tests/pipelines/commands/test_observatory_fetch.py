@@ -18,8 +18,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-pytest.importorskip("allensdk")
-
 from alignment.brain import _allen_layout as layout
 from alignment.brain._network import Network
 from alignment.brain.observatory import Observatory
