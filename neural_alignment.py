@@ -7,9 +7,12 @@ this module is the one thing that all of them may import.
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
-__all__ = ["DataError", "InputError", "NeuralAlignmentError", "__version__", "closest"]
+__all__ = ["DataError", "InputError", "NeuralAlignmentError", "__version__", "check_siblings", "closest"]
 
 __version__ = "0.1.0"
 
@@ -64,3 +67,38 @@ def closest(name: str, allowed: Iterable[str]) -> str:
     by_lower = {str(option).lower(): str(option) for option in allowed}
     matches = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1)
     return f" Did you mean '{by_lower[matches[0]]}'?" if matches else ""
+
+
+def check_siblings(*names: str) -> None:
+    """Raise unless Python finds our packages, and no stranger's, under the names that they have.
+
+    A package that needs others of ours calls it before it imports them: their names are common words, and a
+    ``cache.py`` beside a script would be imported in place of ours.
+
+    Parameters
+    ----------
+    *names : str
+        Packages that stand beside this module.
+
+    Raises
+    ------
+    ImportError
+        Another file comes first under one of the names, or none is there.
+
+    Examples
+    --------
+    >>> check_siblings("cache", "reports")
+    """
+    home = Path(__file__).resolve().parent
+    for name in names:
+        module = sys.modules.get(name)
+        spec = module.__spec__ if module is not None else importlib.util.find_spec(name)
+        places = [] if spec is None else [*(spec.submodule_search_locations or []), spec.origin or ""]
+        if not places:
+            raise ImportError(f"neural-alignment's package {name!r} is not in {home}: install neural-alignment again.")
+        if home / name not in [Path(place).resolve() for place in places]:
+            stranger = next(place for place in reversed(places) if place)
+            raise ImportError(
+                f"{name!r} is {stranger}, which hides neural-alignment's own package in {home}: rename it, or start "
+                "Python with PYTHONSAFEPATH=1 (python -P) and without that folder in PYTHONPATH."
+            )

@@ -65,7 +65,7 @@ def read_datasets(path: Path, groups: Iterable[str]) -> dict[str, xr.Dataset]:
         found = {}
         for group in groups:
             lazy = xr.open_dataset(store, engine="zarr", group=group, backend_kwargs={"consolidated": False})
-            found[group] = _without_encoding(lazy.load())
+            found[group] = _with_plain_text(_without_encoding(lazy.load()))
         return found
     finally:
         store.close()
@@ -168,6 +168,13 @@ def _without_encoding(dataset: xr.Dataset) -> xr.Dataset:
     for variable in plain.variables.values():
         variable.encoding = {}
     return plain
+
+
+def _with_plain_text(dataset: xr.Dataset) -> xr.Dataset:
+    """Return text as the Python strings that were written: zarr 3 beside numpy 2 reads it as ``StringDType``."""
+    text = {name: variable.astype(object) for name, variable in dataset.variables.items() if variable.dtype.kind == "T"}
+    coordinates = {name: variable for name, variable in text.items() if name in dataset.coords}
+    return dataset.assign_coords(coordinates).assign({name: text[name] for name in text.keys() - coordinates.keys()})
 
 
 def _pack(tree: Path, path: Path) -> None:

@@ -1,8 +1,6 @@
 """A method of your own: grey-level images of a random contrast, so that neither colour nor contrast is relied on.
 
-Run it from the folder of this file (a study names it as ``my_method:RandomContrast``):
-
-    PYTHONPATH=examples nalign run my_study.yaml
+Put this file beside a study, which names it as ``my_method:RandomContrast``:
 
     transfer:
       methods: [plain, {name: "my_method:RandomContrast", options: {lowest: 0.2}}]

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from neural_alignment import check_siblings
+
 if TYPE_CHECKING:
     from pipelines.compare import compare_run
 
 __all__ = ["compare_run"]
+
+check_siblings("alignment", "cache", "reports")
 
 
 def __getattr__(name: str) -> Any:

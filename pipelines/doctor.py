@@ -10,11 +10,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
+
+from pipelines.doctor_packages import HOME, foreign_files, requirements, unmet_requirements
 
 __all__ = ["Check", "checks"]
 
@@ -22,8 +24,9 @@ ROOM = 2e9  # bytes: the demo's store and report, with room to spare
 TIMEOUT = 4.0  # seconds to wait for the Allen API
 API = "https://api.brain-map.org"
 ALLENSDK = "allensdk.core.brain_observatory_nwb_data_set"
-INSTALL = "Install the pinned packages: pip install -r requirements.txt (or 'make setup')."
-SHOWN = ("numpy", "pandas", "xarray", "zarr", "torch", "timm", "allensdk", "dask")
+INSTALL = "In a checkout: make setup. Elsewhere: pip install --upgrade neural-alignment."
+SHOWN = ("numpy", "pandas", "xarray", "zarr", "torch", "timm", "dask")
+OLDEST = (3, 11)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Check:
 
 
 def checks(store: str | os.PathLike[str] | None = None, uri: str | None = None) -> list[Check]:
-    """Look at Python, the packages, torch, the PDF libraries, the store's disk and the Allen API.
+    """Look at Python, our own files, the packages, torch, the PDF libraries, the store's disk and the Allen API.
 
     Parameters
     ----------
@@ -66,6 +69,7 @@ def checks(store: str | os.PathLike[str] | None = None, uri: str | None = None) 
     """
     looks: list[tuple[str, Callable[[], Check]]] = [
         ("Python", _python),
+        ("our files", _our_files),
         ("packages", _packages),
         ("torch", _torch),
         ("torchvision", _torchvision),
@@ -84,41 +88,31 @@ def checks(store: str | os.PathLike[str] | None = None, uri: str | None = None) 
 
 
 def _python() -> Check:
-    version = platform.python_version()
-    ok = sys.version_info[:2] == (3, 11)
-    remedy = "" if ok else "Make an environment with Python 3.11: AllenSDK's pinned packages have no other in common."
-    return Check("Python", ok, f"{version} at {sys.executable}", remedy)
+    ok = sys.version_info[:2] >= OLDEST
+    remedy = "" if ok else f"Make an environment with Python {'.'.join(map(str, OLDEST))} or newer."
+    return Check("Python", ok, f"{platform.python_version()} at {sys.executable}", remedy)
+
+
+def _our_files() -> Check:
+    wrong = foreign_files()
+    if wrong:
+        remedy = (
+            "Rename the file that hides ours, or uninstall the distribution that has taken its name; then "
+            "pip install --force-reinstall --no-deps neural-alignment."
+        )
+        return Check("our files", False, "; ".join(wrong[:5]), remedy)
+    return Check("our files", True, f"alignment, cache, pipelines and reports are those of {HOME}")
 
 
 def _packages() -> Check:
-    from packaging.requirements import Requirement
-
-    wrong, versions = [], {}
-    for text in _requirements():
-        needed = Requirement(text)
-        if needed.marker is not None and not needed.marker.evaluate():
-            continue
-        try:
-            version = importlib.metadata.version(needed.name)
-        except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{needed.name} is missing")
-            continue
-        versions[needed.name] = version
-        if not needed.specifier.contains(version, prereleases=True):
-            wrong.append(f"{needed.name} {version} is not {needed.specifier}")
-    if wrong:
-        return Check("packages", False, "; ".join(wrong), INSTALL)
-    shown = ", ".join(f"{name} {versions[name]}" for name in SHOWN if name in versions)
-    return Check("packages", True, f"{len(versions)} as needed: {shown}")
-
-
-def _requirements() -> list[str]:
-    """Return what the installed project asks for, or a checkout that was never installed."""
-    file = Path(__file__).resolve().parents[1] / "pyproject.toml"
-    if file.is_file():
-        listed: list[str] = tomllib.loads(file.read_text(encoding="utf-8"))["project"]["dependencies"]
-        return listed
-    return [text for text in importlib.metadata.requires("neural-alignment") or [] if "extra ==" not in text]
+    needed = requirements()
+    faults = [fault for fault in unmet_requirements(needed) if not fault.left_aside]
+    if faults:
+        wanted = sorted({f"'{fault.requirement.name}{fault.requirement.specifier}'" for fault in faults})
+        remedy = f"{INSTALL} Or these alone: pip install {' '.join(wanted)}"
+        return Check("packages", False, "; ".join(str(fault) for fault in faults), remedy)
+    shown = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in SHOWN)
+    return Check("packages", True, f"{len(needed)} as needed: {shown}")
 
 
 def _torch() -> Check:
@@ -152,26 +146,29 @@ def _allensdk() -> Check:
     if importlib.util.find_spec("allensdk") is None:
         return Check("AllenSDK", True, f"not installed and not needed: our own reader reads the files ({licence})")
     # In a process of its own, so that what it says about its dependencies is not printed here.
-    here = str(Path(__file__).resolve().parents[1])
     tried = subprocess.run(
-        [sys.executable, "-c", f"from alignment.brain.allen.sdk_reader import load; load({ALLENSDK!r})"],
+        [sys.executable, "-P", "-c", f"from alignment.brain.allen.sdk_reader import load; load({ALLENSDK!r})"],
         capture_output=True,
         text=True,
         timeout=120,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")])},
     )
     if tried.returncode != 0:
         reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
         remedy = f"{INSTALL} Or uninstall it: our own reader reads the same files."
         return Check("AllenSDK", False, f"it does not import: {reason}", remedy)
-    return Check("AllenSDK", True, f"{importlib.metadata.version('allensdk')} imports ({licence}; it is not needed)")
+    pins = [fault for fault in unmet_requirements([Requirement("allensdk")]) if fault.left_aside]
+    aside = f", beside {', '.join(f'{pin.requirement.name} {pin.installed}' for pin in pins)}" if pins else ""
+    found = f"{importlib.metadata.version('allensdk')} imports{aside} ({licence}; it is not needed)"
+    return Check("AllenSDK", True, found)
 
 
 def _pdf() -> Check:
     from reports.printing import pango_remedy
 
     if importlib.util.find_spec("weasyprint") is None:
-        return Check("PDF", False, "WeasyPrint is not installed", INSTALL)
+        found = "WeasyPrint is not installed: reports come as HTML alone ('neural-alignment[report]' brings it)"
+        return Check("PDF", True, found)
     try:
         import weasyprint
     except OSError as error:

@@ -58,7 +58,7 @@ def execute(plan: Planner, store: Store, compute: ComputeConfig, listen: Listene
     missing = [task for task in in_order(tasks) if not store.has(task.stage, task.key)]
     if not missing and complete:
         return [_hit(task, listen) for task in tasks]
-    site = Site(store.root, compute.device, compute.threads)
+    site = Site(store.root, compute.device, compute.threads, compute.modules)
     if compute.cluster == "inline" and compute.scheduler is None:
         return _execute_inline(plan, store, site, listen)
     with connect(compute, store) as workers:

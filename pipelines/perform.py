@@ -17,6 +17,7 @@ from typing import Any, Literal
 from cache import LostResultError, Store
 from neural_alignment import NeuralAlignmentError, __version__
 from pipelines.graph import STAGES, TaskSpec
+from pipelines.modules import append_modules
 
 __all__ = ["ONE_TASK", "Context", "Inputs", "Outcome", "Site", "complete", "perform", "skipped"]
 
@@ -37,6 +38,7 @@ class Site:
     store: Path
     device: str = "auto"
     threads: int = 1
+    modules: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ def complete(spec: TaskSpec, site: Site, tell: Callable[..., None] | None = None
             scratch=store.scratch(spec.stage, spec.key),
         )
         inputs = Inputs(store, spec.inputs)
+        append_modules(site.modules)
         function = stage.load()
 
         def provenance() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from alignment._validation import check_name
 from neural_alignment import DataError, InputError, closest
 from pipelines.config import FusionConfig, Study
+from pipelines.modules import append_modules
 
 __all__ = ["STUDIES", "load_study", "study_yaml"]
 
@@ -48,6 +49,8 @@ def load_study(source: str | Path, *, data: str | Path | None = None) -> Study:
         study = Study.model_validate(raw)
     except ValidationError as error:
         raise InputError(_explain(path, raw, error)) from None
+    study = _with_modules(study, path.parent)
+    append_modules(study.compute.modules)
     _check_names(path, study)
     return _absolute(study, path.parent, data)
 
@@ -175,6 +178,15 @@ def _check_methods(study: Study) -> None:
 
     for method in study.transfer.methods:
         create_method(method.name, **method.options)
+
+
+def _with_modules(study: Study, base: Path) -> Study:
+    """Say where the study's own modules are; a shipped study has none."""
+    given = study.compute.modules
+    if given is None and base == STUDIES:
+        return study
+    folder = base if given is None else _from(base, given)
+    return study.model_copy(update={"compute": study.compute.model_copy(update={"modules": folder})})
 
 
 def _absolute(study: Study, base: Path, data: str | Path | None) -> Study:

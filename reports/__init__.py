@@ -6,10 +6,14 @@
 False
 """
 
-from .data import DensityPair, DomainImages, Examples, MapExample, ReportData
-from .fusion_data import AttentionMaps
-from .printing import pdf_obstacle
-from .report import ReportFiles, write_report
+from neural_alignment import check_siblings
+
+check_siblings("alignment")
+
+from .data import DensityPair, DomainImages, Examples, MapExample, ReportData  # noqa: E402
+from .fusion_data import AttentionMaps  # noqa: E402
+from .printing import pdf_obstacle  # noqa: E402
+from .report import ReportFiles, write_report  # noqa: E402
 
 __all__ = [
     "AttentionMaps",

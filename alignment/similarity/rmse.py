@@ -12,6 +12,7 @@ from alignment._validation import check_choice, check_integer
 
 from . import _kernels
 from ._arrays import Array, as_vectors, check_device, check_finite, check_same_axes, check_same_length
+from ._product import product
 
 if TYPE_CHECKING:
     from ._torch import TorchBlock
@@ -234,7 +235,7 @@ def _blocks(
             a = _prepared(left[rows], centre, scale, precision)
             norms = (_kernels.squared_norms(a), b_norms)
             start = (row, column) if in_place else (0, 0)
-            np.matmul(a, b.T, out=home[start[0] : start[0] + len(a), start[1] : start[1] + len(b)])
+            product(a, b, home[start[0] : start[0] + len(a), start[1] : start[1] + len(b)])
             yield rows, columns, _Block(_finished(home, start, norms, left[rows], right[columns], centre, scale))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from neural_alignment import DataError, InputError, __version__
 from pipelines.files import write_file
+from pipelines.modules import append_modules
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,8 +70,8 @@ def architectures(
     from cache import Store
     from pipelines.planning.architectures import architectures_task
 
-    if any(":" in name for name in (*(models or ()), *(pair or ()))) and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # where a person keeps a network of their own
+    if any(":" in name for name in (*(models or ()), *(pair or ()))):
+        append_modules(Path.cwd())  # where a person keeps a network of their own
     names = _chosen(models, every, pair)
     scoring = {"match": match, "mismatch": mismatch, "gap": gap}
     symbols = {"activations": activations, "normalisations": norms, "dropout": dropout, "collapse": collapse}

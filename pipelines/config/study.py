@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -29,6 +30,9 @@ class ComputeConfig(Part):
     options: dict[str, Any] = Field({}, description="passed to the dask-jobqueue cluster")
     patience: float = Field(60, gt=0, description="minutes without any worker after which a run ends")
     tries: int = Field(3, ge=1, description="how often a task is begun whose worker stops")
+    modules: Path | None = Field(
+        None, description="folder of your own networks and methods; by default the study file's"
+    )
 
 
 class Study(Part):
