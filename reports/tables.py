@@ -56,7 +56,8 @@ def export_tables(data: ReportData, folder: Path) -> list[Path]:
         frame = data.table(name)
         if name in FROM_NEURONS and "simulated" not in frame.columns:
             # Of populations that are known by matrices alone, only what the study declares can be said.
-            frame = frame.assign(simulated=data.simulated) if data.has_neurons else frame.assign(origin=data.origin)
+            known = data.has_neurons or data.simulated
+            frame = frame.assign(simulated=data.simulated) if known else frame.assign(origin=data.origin)
         written += _write(frame, folder / name)
     if data.architectures is not None:
         written += _write(_architecture_rows(data), folder / "architectures")
