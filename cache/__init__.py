@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from cache.entry import Entry, Problem, Verification
+from cache.entry import Entry, LostResultError, Problem, Verification
 from cache.keys import canonical_json, digest_array, digest_file, digest_folder, make_key
 from cache.store import Store
 
 __all__ = [
     "Entry",
+    "LostResultError",
     "Problem",
     "Store",
     "Verification",

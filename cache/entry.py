@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -13,10 +14,25 @@ from typing import Any
 
 from cache.keys import digest_file
 from cache.places import PROVENANCE, sync
+from neural_alignment import DataError
 
-__all__ = ["Entry", "Problem", "Verification", "compare", "describe", "read_record", "seal"]
+__all__ = [
+    "Entry",
+    "LostResultError",
+    "Problem",
+    "Verification",
+    "check_once",
+    "compare",
+    "describe",
+    "read_record",
+    "seal",
+]
 
 Provenance = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+
+_FORMAT = 2  # since 2 a record has a digest of itself; results of format 1 are still read
+_BLANK = "0" * 64  # stands in the record where its own digest will
+_checked: dict[Path, list[tuple[int, int, int, int]]] = {}  # results compared by this process, as they were
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,27 @@ class Entry:
         return max(0.0, time.time() - self.last_used)
 
 
+class LostResultError(DataError):
+    """A result is not in the store, or was damaged and has been set aside: the run that needs it can make it again.
+
+    Attributes
+    ----------
+    stage, key : str
+        Which.
+    what : str
+        What happened to it.
+    advice : str
+        What a person does then, where no run makes it again.
+    """
+
+    def __init__(self, stage: str, key: str, what: str, advice: str) -> None:
+        super().__init__(stage, key, what, advice)
+        self.stage, self.key, self.what, self.advice = stage, key, what, advice
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.advice}"
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is wrong with one result."""
@@ -89,7 +126,8 @@ def seal(folder: Path, stage: str, key: str, kind: str, provenance: Provenance) 
     record = {
         **said,
         "store": {
-            "format": 1,
+            "format": _FORMAT,
+            "record": _BLANK,
             "stage": stage,
             "key": key,
             "kind": kind,
@@ -98,9 +136,11 @@ def seal(folder: Path, stage: str, key: str, kind: str, provenance: Provenance) 
             "files": files,
         },
     }
-    text = json.dumps(record, indent=1, default=_as_text, ensure_ascii=False)
+    text = json.dumps(record, indent=1, default=_as_text, ensure_ascii=False) + "\n"
+    head, field, rest = text.rpartition(f'"record": "{_BLANK}"')
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
     target = folder / PROVENANCE
-    target.write_text(text + "\n", encoding="utf-8")
+    target.write_text(head + field.replace(_BLANK, digest) + rest, encoding="utf-8")
     sync(target)
     sync(folder)
 
@@ -108,13 +148,39 @@ def seal(folder: Path, stage: str, key: str, kind: str, provenance: Provenance) 
 def read_record(folder: Path) -> dict[str, Any] | None:
     """Return a result's provenance with its list of files, or None where there is no whole one."""
     try:
-        record = json.loads((folder / PROVENANCE).read_bytes())
+        text = (folder / PROVENANCE).read_bytes()
+        record = json.loads(text)
         kept = record["store"]
-        if kept["stage"] == folder.parent.name and kept["key"] == folder.name and isinstance(kept["files"], dict):
+        placed = kept["stage"] == folder.parent.name and kept["key"] == folder.name and isinstance(kept["files"], dict)
+        if placed and (kept["format"] == 1 or _agrees(text, str(kept["record"]))):
             return dict(record)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return None
+
+
+def _agrees(text: bytes, digest: str) -> bool:
+    """Tell whether a record has the digest that it states, which is taken with zeros in the digest's place."""
+    head, _, rest = text.rpartition(digest.encode("ascii"))
+    return hashlib.sha256(head + _BLANK.encode("ascii") + rest).hexdigest() == digest
+
+
+def check_once(folder: Path, record: Mapping[str, Any]) -> str:
+    """Say how a result's bytes differ from its record, reading them only the first time in this process.
+
+    Later calls compare each file's inode, size and times of change with those of the first.
+    """
+    try:
+        states = [(folder / name).stat() for name in record["store"]["files"]]
+    except OSError:
+        return compare(folder, record, digests=False)
+    stamps = [(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in states]
+    if _checked.get(folder) == stamps:
+        return ""
+    damage = compare(folder, record, digests=True)
+    if not damage:
+        _checked[folder] = stamps
+    return damage
 
 
 def compare(folder: Path, record: Mapping[str, Any], *, digests: bool) -> str:

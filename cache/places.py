@@ -15,9 +15,21 @@ from filelock import FileLock, Timeout
 
 from neural_alignment import DataError, InputError
 
-__all__ = ["check_key", "check_stage", "default_root", "discard", "leftovers", "sync", "temporary", "writing"]
+__all__ = [
+    "QUARANTINE",
+    "check_key",
+    "check_stage",
+    "default_root",
+    "discard",
+    "leftovers",
+    "set_aside",
+    "sync",
+    "temporary",
+    "writing",
+]
 
 PROVENANCE = "provenance.json"
+QUARANTINE = ".quarantine"  # damaged results, by stage; nothing in it is ever read as a result
 TEMPORARY = ".tmp-"
 _STAGE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _KEY = re.compile(r"[0-9a-f]{8,64}")
@@ -114,6 +126,23 @@ def discard(folder: Path) -> None:
     """Remove a folder so that it is either whole or gone: renamed to a temporary name first."""
     with temporary(folder.parent, folder.name) as grave, contextlib.suppress(FileNotFoundError):
         folder.replace(grave / "removed")
+
+
+def set_aside(root: Path, folder: Path, inode: int) -> Path:
+    """Move a damaged result into the store's quarantine and return where it is then.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there any more, or another folder stands in its place: another process was first.
+    OSError
+        The store may not be written to.
+    """
+    if folder.stat().st_ino != inode:
+        raise FileNotFoundError(folder)
+    place = root / QUARANTINE / folder.parent.name / f"{folder.name}-{secrets.token_hex(4)}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return folder.rename(place)
 
 
 def forget(folder: Path) -> None:

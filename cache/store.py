@@ -15,8 +15,8 @@ from typing import Any
 from filelock import FileLock
 
 from cache import keys, upkeep
-from cache.entry import Entry, Provenance, Verification, compare, read_record, seal
-from cache.places import PROVENANCE, check_key, check_stage, default_root, discard, sync, temporary, writing
+from cache.entry import Entry, LostResultError, Provenance, Verification, check_once, compare, read_record, seal
+from cache.places import PROVENANCE, check_key, check_stage, default_root, discard, set_aside, sync, temporary, writing
 from neural_alignment import DataError, InputError, NeuralAlignmentError
 
 __all__ = ["Store"]
@@ -32,8 +32,9 @@ class Store:
     A result is written under a temporary name on the same disk and renamed when it is whole, so no reader
     ever sees half of one; what a killed process leaves is never taken for a result, and :meth:`prune`
     removes it. A result whose files do not have the sizes they were written with counts as absent, so the
-    next run makes it again; changed bytes of the right size are found by :meth:`verify`, or when they
-    cannot be decoded: the result is then removed.
+    next run makes it again. The first time that a process reads a result, its bytes are compared with the
+    digests taken when they were written. A damaged result is never used: it is moved to the folder
+    ``.quarantine`` of the store, where it stays until :meth:`prune` is asked to remove what is damaged.
 
     Parameters
     ----------
@@ -111,16 +112,15 @@ class Store:
 
         Raises
         ------
+        LostResultError
+            The result is not there, or its files are damaged; a damaged one has been set aside.
         DataError
-            The result is not there, or its files are damaged.
+            Its files are whole, and the packages here cannot read them.
         InputError
             A name in ``only`` is not among its parts.
         """
-        record = self._record(stage, key)
-        folder = self.path(stage, key)
-        damage = compare(folder, record, digests=False)
-        if damage:
-            raise self._damaged(stage, key, damage)
+        inode = _inode(self.path(stage, key))
+        folder, record = self._checked(stage, key)
         _note_use(folder)
         if record["store"]["kind"] == "folder":
             return folder
@@ -131,9 +131,9 @@ class Store:
         except (NeuralAlignmentError, MemoryError, ImportError):
             raise
         except Exception as error:
-            damage = compare(folder, record, digests=True)
+            damage = compare(folder, record, digests=True)  # it may have gone since it was checked
             if damage:
-                raise self._damaged(stage, key, damage) from error
+                raise self._lost(stage, key, damage, inode) from error
             raise DataError(
                 f"The result {stage}/{key} in {self.root} is whole but cannot be read here: {error}. "
                 "Other versions of the packages may have written it (its provenance.json names them): "
@@ -144,8 +144,8 @@ class Store:
         """Return the names of the parts of a result that is a mapping, without reading them."""
         from cache.values import part_names
 
-        record = self._record(stage, key)
-        return [] if record["store"]["kind"] == "folder" else part_names(self.path(stage, key))
+        folder, record = self._checked(stage, key)
+        return [] if record["store"]["kind"] == "folder" else part_names(folder)
 
     def write(self, stage: str, key: str, value: Any, provenance: Provenance) -> None:
         """Keep a result; if another process has just kept the same, theirs stays.
@@ -229,6 +229,26 @@ class Store:
             with self._writing(stage, key):
                 discard(folder)
 
+    def clear(self, stage: str, key: str) -> str:
+        """Set aside what stands in a result's place and is not whole; return what it was, or an empty text.
+
+        Whoever computes a result calls this first, holding its lock, and tells the user.
+
+        Raises
+        ------
+        DataError
+            The store may not be written to.
+        """
+        folder = self.path(stage, key)
+        if not folder.exists() or self.has(stage, key):
+            return ""
+        record = read_record(folder)
+        damage = f"{PROVENANCE} is missing or damaged" if record is None else compare(folder, record, digests=False)
+        error = self._lost(stage, key, damage, _inode(folder))
+        if not isinstance(error, LostResultError):
+            raise error
+        return error.what
+
     def list(self, stage: str | None = None) -> Entries:
         """Return the results by stage and age, damaged ones included, of all stages or one."""
         return upkeep.entries(self.root, stage)
@@ -257,7 +277,7 @@ class Store:
         max_bytes : int, optional
             Those longest unused, until the rest (of the stage) is no larger.
         damaged : bool
-            Those that do not match their digests; every file is read.
+            Those that do not match their digests (every file is read), and those set aside before.
         dry_run : bool
             Remove nothing.
 
@@ -304,21 +324,36 @@ class Store:
 
     def _record(self, stage: str, key: str) -> dict[str, Any]:
         folder = self.path(stage, key)
+        inode = _inode(folder)
         record = read_record(folder)
-        if record is not None:
-            return record
-        if folder.exists():
-            raise self._damaged(stage, key, f"{PROVENANCE} is missing or cannot be read")
-        raise DataError(f"The result {stage}/{key} is not in the store {self.root}. Run the study that makes it.")
+        if record is None:
+            raise self._lost(stage, key, f"{PROVENANCE} is missing or damaged", inode)
+        return record
 
-    def _damaged(self, stage: str, key: str, what: str) -> DataError:
-        """Remove a damaged result, so that the next run makes it again, and return the error that says so."""
+    def _checked(self, stage: str, key: str) -> tuple[Path, dict[str, Any]]:
+        """Return a result's folder and record, its bytes compared with its digests once in this process."""
+        folder = self.path(stage, key)
+        inode = _inode(folder)
+        record = self._record(stage, key)
+        damage = check_once(folder, record)
+        if damage:
+            raise self._lost(stage, key, damage, inode)
+        return folder, record
+
+    def _lost(self, stage: str, key: str, damage: str, inode: int) -> DataError:
+        """Set a damaged result aside, so that a run makes it again, and return the error that says so."""
         try:
-            discard(self.path(stage, key))
-            then = "It has been removed: run again to make it anew."
+            place = set_aside(self.root, self.path(stage, key), inode)
+        except (FileNotFoundError, NotADirectoryError):
+            what = f"The result {stage}/{key} is not in the store {self.root}."
+            return LostResultError(stage, key, what, "Run the study that makes it.")
         except OSError as error:
-            then = f"It could not be removed ({error.strerror}): remove its folder and run again."
-        return DataError(f"The result {stage}/{key} in the store {self.root} is damaged: {what}. {then}")
+            return DataError(
+                f"The result {stage}/{key} in the store {self.root} is damaged: {damage}. It could not be set aside "
+                f"({error.strerror}): remove its folder and run again."
+            )
+        what = f"The result {stage}/{key} was damaged ({damage}) and has been set aside as {place}."
+        return LostResultError(stage, key, what, "Run the study again to make it anew.")
 
     def _writing(self, stage: str, key: str) -> contextlib.AbstractContextManager[None]:
         return writing(f"The result {stage}/{key[:12]}", self.root)
@@ -331,14 +366,15 @@ class Store:
             with temporary(target.parent, key) as folder:
                 yield folder
                 seal(folder, stage, key, kind, provenance)
-                _publish(folder, target)
+                _publish(self.root, folder, target)
 
 
-def _publish(folder: Path, target: Path) -> None:
-    """Rename a whole result to its name; one that is already there stays if whole and goes if not."""
-    record = read_record(target)
-    if target.exists() and (record is None or compare(target, record, digests=False)):
-        discard(target)
+def _publish(root: Path, folder: Path, target: Path) -> None:
+    """Rename a whole result to its name; one that is already there stays if whole and is set aside if not."""
+    inode, record = _inode(target), read_record(target)
+    if record is None or compare(target, record, digests=False):
+        with contextlib.suppress(FileNotFoundError):  # nothing is there, or another process was first
+            set_aside(root, target, inode)
     try:
         folder.rename(target)
     except OSError:
@@ -346,6 +382,14 @@ def _publish(folder: Path, target: Path) -> None:
             raise
         return
     sync(target.parent)
+
+
+def _inode(folder: Path) -> int:
+    """Return a folder's inode, by which one that another process has replaced is told; 0 where there is none."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _note_use(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cache.entry import Entry, Problem, Verification, compare, describe, read_record, tree_size
-from cache.places import _KEY, _STAGE, PROVENANCE, check_stage, discard, forget, leftovers
+from cache.places import _KEY, _STAGE, PROVENANCE, QUARANTINE, check_stage, discard, forget, leftovers
 
 __all__ = ["entries", "prune", "verify"]
 
@@ -64,7 +65,8 @@ def prune(
             if entry.path not in going:
                 going[entry.path] = entry
                 left -= entry.size
-    return removed + [entry for entry in going.values() if dry_run or _remove(root, entry)]
+    removed += [entry for entry in going.values() if dry_run or _remove(root, entry)]
+    return removed + (_remove_quarantined(root, stage, dry_run) if damaged else [])
 
 
 def _folders(root: Path, stage: str | None) -> Iterator[Path]:
@@ -94,6 +96,17 @@ def _remove(root: Path, entry: Entry) -> bool:
     except Timeout:
         return False
     return True
+
+
+def _remove_quarantined(root: Path, stage: str | None, dry_run: bool) -> list[Entry]:
+    removed = []
+    for folder in sorted((root / QUARANTINE).glob(f"{check_stage(stage) if stage else '*'}/*")):
+        made = folder.stat().st_mtime
+        label = "damaged, set aside before"
+        removed.append(Entry(folder.parent.name, folder.name, tree_size(folder), made, made, label, folder))
+        if not dry_run:
+            shutil.rmtree(folder)
+    return removed
 
 
 def _remove_leftovers(root: Path, stage: str | None, dry_run: bool) -> list[Entry]:

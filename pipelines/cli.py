@@ -89,8 +89,7 @@ def run(
         f"{loaded.name}: {summary.computed} computed, {summary.kept} kept from before, {summary.seconds:.1f} s",
         markup=False,
     )
-    for name in ("report.html", "report.pdf"):
-        console.print(f"  {summary.folder / name}", markup=False, soft_wrap=True)
+    _say_report(console, summary.folder, summary.warning, "  ")
 
 
 @app.command()
@@ -118,8 +117,8 @@ def report(
     from cache import Store
     from pipelines.run import rewrite_report
 
-    folder = rewrite_report(run, Store(cache))
-    Console(highlight=False).print(f"{folder / 'report.html'}\n{folder / 'report.pdf'}", markup=False, soft_wrap=True)
+    folder, warning = rewrite_report(run, Store(cache))
+    _say_report(Console(highlight=False), folder, warning)
 
 
 @app.command()
@@ -144,6 +143,16 @@ def doctor(
         console.print(f"[red]{check.name}[/]: {check.remedy}", soft_wrap=True)
     if missing:
         raise typer.Exit(1)
+
+
+def _say_report(console: Console, folder: Path, warning: str, indent: str = "") -> None:
+    """Name the report's files, and on stderr what is missing of them."""
+    for name in ("report.html",) if warning else ("report.html", "report.pdf"):
+        console.print(f"{indent}{folder / name}", markup=False, soft_wrap=True)
+    if warning:
+        errors = Console(stderr=True, highlight=False)
+        errors.print("[bold yellow]warning:[/] ", end="")
+        errors.print(warning, markup=False, soft_wrap=True)
 
 
 def _counts_table(counts: dict[str, tuple[int, int]], complete: bool) -> Table:

@@ -78,7 +78,9 @@ def compare_run(
         ``table`` (one row a network, layer in front, representation, layer and metric), ``to_xarray()``, and
         ``parameters`` with what the provenance needs. The table also has ``a``, ``b``, ``simulated``, and
         ``a_reliability`` and ``b_reliability``, the medians of the cells' split-half reliabilities: cells that
-        repeat themselves less are harder to predict, whatever they see.
+        repeat themselves less are harder to predict, whatever they see; and ``null_q``, the run's q of the layer's
+        score to all cells against shuffled scenes, on all scenes: where it is not small, neither side's score tells
+        how alike network and cells are.
 
     Raises
     ------
@@ -131,6 +133,7 @@ def compare_run(
         seed=study.seed if seed is None else seed,
     )
     _complete(found, cells)
+    _add_null(found, tasks, kept)
     found.parameters.update(run=study.name, group=group, simulated=int(bool(cells.attrs["simulated"])), keys=keys)
     return found
 
@@ -228,6 +231,28 @@ def _halves(
         keys.append(task.key)
     table = pd.concat(parts, ignore_index=True)
     return table[table["half"] == 1], table[table["half"] == 0], keys
+
+
+def _add_null(found: GroupComparison, tasks: dict[str, Task], store: Store) -> None:
+    """Add to each row the run's q of its layer's score to all cells against shuffled scenes, and what that means."""
+    table = found.table
+    chosen = [
+        tasks.get(f"null:{name}:{variant}:{kind}") for name, variant, kind in zip(*map(table.get, _BY), strict=True)
+    ]
+    known = {task.key: task for task in chosen if task is not None and store.has(task.stage, task.key)}
+    parts = [store.read(task.stage, task.key) for task in known.values()]
+    if not parts:
+        table["null_q"] = np.nan
+        text = "the run shuffled no scenes, so whether these scores tell of the cells is unknown"
+    else:
+        null = pd.concat(parts, ignore_index=True)
+        keys = [*_BY, "layer", "metric"]
+        null = null[null["group_by"] == "all"].drop_duplicates(keys).set_index(keys)["q"]
+        table["null_q"] = null.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
+        clear, held = int((table["null_q"] < 0.05).sum()), int(table["null_q"].notna().sum())
+        text = f"{clear} of {held} rows' layers are closer to all cells than with the scenes shuffled (q < 0.05)"
+        text += "" if clear == held else ": the others' differences tell nothing of likeness"
+    table["note"] = [f"{note}; {text}" if note else text for note in table["note"]]
 
 
 def _complete(found: GroupComparison, cells: xr.Dataset) -> None:

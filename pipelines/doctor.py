@@ -22,7 +22,7 @@ __all__ = ["Check", "checks"]
 
 ROOM = 2e9  # bytes: the demo's store and report, with room to spare
 TIMEOUT = 4.0  # seconds to wait for the Allen API
-API = "http://api.brain-map.org"
+API = "https://api.brain-map.org"
 ALLENSDK = "allensdk.core.brain_observatory_nwb_data_set"
 INSTALL = "In a checkout: make setup. Elsewhere: pip install --upgrade neural-alignment."
 SHOWN = ("numpy", "pandas", "xarray", "zarr", "torch", "timm", "dask")
@@ -164,23 +164,20 @@ def _allensdk() -> Check:
 
 
 def _pdf() -> Check:
-    remedy = {
-        "Linux": "Install Pango and a font: apt install libpango-1.0-0 libpangoft2-1.0-0 fonts-dejavu-core "
-        "(Fedora: dnf install pango dejavu-sans-fonts; conda: conda install pango).",
-        "Darwin": "Install Pango: brew install pango (or conda install pango).",
-        "Windows": "Install Pango with MSYS2 (pacman -S mingw-w64-x86_64-pango) and set "
-        "WEASYPRINT_DLL_DIRECTORIES to its bin folder, or conda install pango.",
-    }.get(platform.system(), "Install Pango and a font package.")
+    from reports.printing import pango_remedy
+
     if importlib.util.find_spec("weasyprint") is None:
         found = "WeasyPrint is not installed: reports come as HTML alone ('neural-alignment[report]' brings it)"
         return Check("PDF", True, found)
     try:
         import weasyprint
     except OSError as error:
-        return Check("PDF", False, f"WeasyPrint cannot load its libraries: {str(error).splitlines()[0]}", remedy)
+        return Check(
+            "PDF", False, f"WeasyPrint cannot load its libraries: {str(error).splitlines()[0]}", pango_remedy()
+        )
     page: Any = weasyprint.HTML(string="<p>alignment</p>").write_pdf(uncompressed_pdf=True)
     if b"/FontFile" not in page:
-        return Check("PDF", False, f"WeasyPrint {weasyprint.__version__} finds no font to write with", remedy)
+        return Check("PDF", False, f"WeasyPrint {weasyprint.__version__} finds no font to write with", pango_remedy())
     return Check("PDF", True, f"WeasyPrint {weasyprint.__version__} draws pages with text")
 
 
@@ -210,6 +207,8 @@ def _store(store: str | os.PathLike[str] | None) -> Check:
 def _api(uri: str) -> Check:
     import requests
 
+    if uri.startswith("s3://"):
+        return Check("Allen API", True, f"{uri} is a bucket and was not tried")
     url = f"{uri.rstrip('/')}/api/v2/data/query.json"
     offline = "recordings that are here already and simulated ones need no network"
     try:

@@ -70,14 +70,16 @@ STAGES: dict[str, Stage] = {
         Stage("train", 4, f"{_NETWORKS}:train", "train networks", weight=80),
         Stage("evaluate", 2, f"{_NETWORKS}:evaluate", "evaluate on targets", weight=30),
         Stage("features", 1, f"{_NETWORKS}:features", "domains inside networks", weight=25),
+        Stage("floors", 1, f"{_NETWORKS}:floors", "chance and nearest neighbours", weight=25),
+        Stage("invariance", 1, f"{_NETWORKS}:invariance", "shifts that layers undo", weight=25),
         Stage("architectures", 2, "pipelines.stages.architectures:architectures", "compare architectures", weight=45),
         Stage("activations", 4, f"{_NETWORKS}:activations", "layer activations", weight=50),
         Stage("ceiling", 1, f"{_CONTROLS}:ceiling", "noise ceilings", weight=42),
         Stage("similarity", 2, f"{_COMPARISON}:similarity", "compare brain and network", weight=40),
         Stage("halves", 1, "pipelines.stages.halves:halves", "score each half of the scenes", weight=38),
-        Stage("paired", 2, f"{_COMPARISON}:paired", "with against without NeuRN", weight=35),
+        Stage("paired", 3, f"{_COMPARISON}:paired", "with against without NeuRN", weight=35),
         Stage("null", 1, f"{_CONTROLS}:null", "scores with scenes shuffled", weight=36),
-        Stage("claims", 1, f"{_CONTROLS}:claims", "the published claims", weight=34),
+        Stage("claims", 2, f"{_CONTROLS}:claims", "the published claims", weight=34),
         Stage("rsa_scenes", 1, f"{_RSA}:rsa_scenes", "scenes of the matrices", weight=70),
         Stage("brain_rdms", 1, f"{_RSA}:brain_rdms", "dissimilarities in cortex", weight=60),
         Stage("network_rdms", 1, f"{_RSA}:network_rdms", "dissimilarities in networks", weight=50),
@@ -89,7 +91,7 @@ STAGES: dict[str, Stage] = {
         Stage("fusion", 1, f"{_FUSION}:fusion", "train fusion heads", weight=33),
         Stage("ood", 1, f"{_FUSION}:ood", "heads out of distribution", weight=20),
         Stage("attention", 1, f"{_FUSION}:attention", "attention of heads", weight=20),
-        Stage("report", 1, f"{_REPORTING}:report", "write the report", "folder"),
+        Stage("report", 2, f"{_REPORTING}:report", "write the report", "folder"),
     )
 }
 

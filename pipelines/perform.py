@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from cache import Store
+from cache import LostResultError, Store
 from neural_alignment import NeuralAlignmentError, __version__
 from pipelines.graph import STAGES, TaskSpec
 from pipelines.modules import append_modules
 
-__all__ = ["Context", "Inputs", "Outcome", "Site", "complete", "perform"]
+__all__ = ["ONE_TASK", "Context", "Inputs", "Outcome", "Site", "complete", "perform", "skipped"]
+
+# One task at a time in a process: torch's random numbers and number of threads belong to the process, and a task that
+# seeds them while another draws gives both other results. Workers may have been started with any number of threads.
+ONE_TASK = threading.RLock()
 
 PACKAGES = (
     "allensdk", "dask", "h5py", "matplotlib", "numpy", "pandas", "scikit-learn", "scipy", "statsmodels", "timm",
@@ -38,7 +43,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended."""
+    """How a task ended.
+
+    ``lost`` is the key of a result that it should have read and that was damaged or gone, and what happened to it.
+    """
 
     stage: str
     key: str
@@ -47,6 +55,7 @@ class Outcome:
     seconds: float = 0.0
     message: str = ""
     trace: str = ""
+    lost: tuple[str, str] | None = None
 
 
 @dataclass
@@ -94,7 +103,7 @@ class Inputs:
 
     def folder(self, name: str) -> Path:
         """Return the folder of a result that is files."""
-        return self._store.path(*self._keys[name])
+        return Path(self._store.read(*self._keys[name]))
 
     def provenance(self, name: str) -> dict[str, Any]:
         """Return how a result came to be."""
@@ -136,16 +145,27 @@ def perform(spec: TaskSpec, site: Site, *needed: Outcome, tell: Callable[..., No
     tell : callable, optional
         ``tell(event, spec, **details)``, for the progress display.
     """
-    failed = next((outcome for outcome in needed if outcome.status in ("failed", "skipped")), None)
-    if failed is not None:
-        return Outcome(spec.stage, spec.key, spec.label, "skipped", message=f"needs {failed.label}")
+    passed_over = skipped(spec, needed)
+    if passed_over is not None:
+        return passed_over
     try:
-        return complete(spec, site, tell)
+        with ONE_TASK:
+            return complete(spec, site, tell)
+    except LostResultError as error:
+        return Outcome(spec.stage, spec.key, spec.label, "failed", message=str(error), lost=(error.key, error.what))
     except NeuralAlignmentError as error:
         return Outcome(spec.stage, spec.key, spec.label, "failed", message=str(error))
     except Exception as error:
         message = f"an error inside neural-alignment, {type(error).__name__}: {error}"
         return Outcome(spec.stage, spec.key, spec.label, "failed", message=message, trace=traceback.format_exc())
+
+
+def skipped(spec: TaskSpec, needed: Iterable[Outcome]) -> Outcome | None:
+    """Return the outcome of a task that reads one that failed, or None if none of ``needed`` did."""
+    failed = next((outcome for outcome in needed if outcome.status in ("failed", "skipped")), None)
+    if failed is None:
+        return None
+    return Outcome(spec.stage, spec.key, spec.label, "skipped", message=f"needs {failed.label}")
 
 
 def complete(spec: TaskSpec, site: Site, tell: Callable[..., None] | None = None) -> Outcome:
@@ -157,6 +177,9 @@ def complete(spec: TaskSpec, site: Site, tell: Callable[..., None] | None = None
     with store.lock(spec.stage, spec.key):
         if store.has(spec.stage, spec.key):  # another process computed it while we waited
             return Outcome(spec.stage, spec.key, spec.label, "hit")
+        damage = store.clear(spec.stage, spec.key)
+        if damage:
+            tell("damaged", spec, text=damage)
         tell("start", spec)
         started, clock = datetime.now(UTC), time.perf_counter()
         context = Context(

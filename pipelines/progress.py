@@ -56,11 +56,15 @@ class Progress:
         """Take one event of an execution."""
         if event == "plan":
             self._plan(details["tasks"])
+        elif event == "waiting":
+            self._print(details["text"])
         if spec is None:
             return
         row = self._rows.setdefault(spec.stage, _Row())
         row.keys.add(spec.key)
-        if event == "start":
+        if event == "damaged":
+            self._console.print(f"{details['text']} It is made again.", markup=False, soft_wrap=True)
+        elif event == "start":
             row.parts[spec.key] = (0.0, spec.label)
         elif event == "part":
             share = details["done"] / max(details["total"], 1)
@@ -78,11 +82,12 @@ class Progress:
         if outcome is not None:
             row.seconds += outcome.seconds
         if not self._console.is_terminal and event == "done":
-            elapsed = time.monotonic() - self._started
             label = f"{STAGES[spec.stage].says}: {spec.label}" if spec.label else STAGES[spec.stage].says
-            self._console.print(
-                f"[{elapsed:6.1f} s] {label} ({outcome.seconds:.1f} s)", markup=False, highlight=False, soft_wrap=True
-            )
+            self._print(f"{label} ({outcome.seconds:.1f} s)")
+
+    def _print(self, text: str) -> None:
+        elapsed = time.monotonic() - self._started
+        self._console.print(f"[{elapsed:6.1f} s] {text}", markup=False, highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, expand=False)

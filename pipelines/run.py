@@ -10,17 +10,23 @@ from typing import Any
 
 from rich.console import Console
 
-from cache import Store
+from cache import LostResultError, Store
 from neural_alignment import DataError, InputError, __version__
 from pipelines.config import Study
 from pipelines.execution import execute
 from pipelines.files import copy_file, write_file, writing
+from pipelines.graph import Task
 from pipelines.perform import Outcome, Site, perform
 from pipelines.plan import Plan, make_plan
 from pipelines.progress import Progress
 from pipelines.study import load_study, study_yaml
 
 __all__ = ["RunSummary", "open_run", "publish", "rewrite_report", "run_study", "stage_counts"]
+
+_NO_PDF = (
+    "report.pdf was not written; report.html, the figures and the tables are complete. {} "
+    "Then run the same command again: it adds the PDF."
+)
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,15 @@ class RunSummary:
         Tasks computed now, and tasks whose results were in the store.
     seconds : float
         From planning to the run folder.
+    warning : str
+        Why there is no ``report.pdf``, and what to do; empty where there is one.
     """
 
     folder: Path
     computed: int
     kept: int
     seconds: float
+    warning: str = ""
 
 
 def run_study(study: Study, store: Store, out: Path, console: Console) -> RunSummary:
@@ -60,23 +69,55 @@ def run_study(study: Study, store: Store, out: Path, console: Console) -> RunSum
     Raises
     ------
     DataError
-        A task failed; the message lists each, and what finished is kept.
+        A task failed; the message lists each, and what finished is kept. A damaged result is no failure: it is
+        set aside and made again, once.
     """
     clock = time.monotonic()
     folder = out / study.name
     _prepare(folder, study)
+    computed: set[str] = set()
+    made_again: set[str] = set()
+    while True:
+        try:
+            outcomes = _execute(study, store, console)
+            computed |= {outcome.key for outcome in outcomes if outcome.status == "done"}
+            lost = _lost(outcomes)
+            if lost.keys() <= made_again:
+                _raise_failures(outcomes, folder)
+                final = make_plan(study, store)
+                warning = publish(final, study, store, folder)
+                kept = len(final.tasks) - len(computed)
+                return RunSummary(folder, len(computed), kept, time.monotonic() - clock, warning)
+        except LostResultError as error:  # the plan, or the run folder, needed it
+            lost = {error.key: error.what}
+            if error.key in made_again:
+                raise
+        for what in lost.values():
+            console.print(f"{what} It is made again.", markup=False, soft_wrap=True)
+        made_again |= lost.keys()
+
+
+def _execute(study: Study, store: Store, console: Console) -> list[Outcome]:
+    looked = False
 
     def plan() -> tuple[list[Any], bool]:
+        nonlocal looked
         made = make_plan(study, store)
+        if made.report is not None and not looked:
+            looked = True
+            _forget_unprinted(made.report, store)
         return made.wanted, made.complete
 
     with Progress(console) as progress:
-        outcomes = execute(plan, store, study.compute, progress)
-    _raise_failures(outcomes, folder)
-    final = make_plan(study, store)
-    publish(final, study, store, folder)
-    computed = sum(outcome.status == "done" for outcome in outcomes)
-    return RunSummary(folder, computed, len(final.tasks) - computed, time.monotonic() - clock)
+        return execute(plan, store, study.compute, progress)
+
+
+def _lost(outcomes: list[Outcome]) -> dict[str, str]:
+    """Return what happened to each damaged or missing result that tasks met, by its key."""
+    lost: dict[str, str] = {}
+    for key, what in (outcome.lost for outcome in outcomes if outcome.lost is not None):
+        lost[key] = max(lost.get(key, ""), what, key=len)  # who set it aside says more than who missed it then
+    return lost
 
 
 def open_run(run: str | Path) -> tuple[Study, Path]:
@@ -97,8 +138,13 @@ def open_run(run: str | Path) -> tuple[Study, Path]:
     return load_study(folder / "study.yaml"), folder
 
 
-def rewrite_report(run: str | Path, store: Store) -> Path:
+def rewrite_report(run: str | Path, store: Store) -> tuple[Path, str]:
     """Render a run's report again from stored results, and lay it out in the run folder.
+
+    Returns
+    -------
+    tuple of (Path, str)
+        The run folder, and why it holds no ``report.pdf`` (empty where it does).
 
     Raises
     ------
@@ -120,8 +166,7 @@ def rewrite_report(run: str | Path, store: Store) -> Path:
     store.remove(plan.report.stage, plan.report.key)
     outcome = perform(plan.report.spec(), Site(store.root))
     _raise_failures([outcome], folder)
-    publish(plan, study, store, folder)
-    return folder
+    return folder, publish(plan, study, store, folder)
 
 
 def stage_counts(plan: Plan, store: Store) -> dict[str, tuple[int, int]]:
@@ -133,11 +178,20 @@ def stage_counts(plan: Plan, store: Store) -> dict[str, tuple[int, int]]:
     return counts
 
 
-def publish(plan: Plan, study: Study, store: Store, folder: Path) -> None:
-    """Copy the report out of the store into the run folder, each file by rename, and write the provenance."""
+def publish(plan: Plan, study: Study, store: Store, folder: Path) -> str:
+    """Copy the report out of the store into the run folder, each file by rename, and write the provenance.
+
+    Returns
+    -------
+    str
+        Why there is no ``report.pdf``, and what to do; empty where there is one.
+    """
     assert plan.report is not None
-    entry = store.path(plan.report.stage, plan.report.key)
+    entry = store.read(plan.report.stage, plan.report.key)
+    obstacle = store.provenance(plan.report.stage, plan.report.key).get("pdf_obstacle")
     with writing(folder):
+        if obstacle:  # the PDF of an earlier run must not stand beside a page it was not made from
+            (folder / "report.pdf").unlink(missing_ok=True)
         for source in sorted(entry.rglob("*")):
             if source.is_file() and source.name != "provenance.json":
                 copy_file(source, folder / source.relative_to(entry))
@@ -149,6 +203,17 @@ def publish(plan: Plan, study: Study, store: Store, folder: Path) -> None:
     record = {"study": study.name, "neural_alignment": __version__, "store": str(store.root), "tasks": tasks}
     with writing(folder):
         write_file(folder / "provenance.json", json.dumps(record, indent=1, default=str) + "\n")
+    return _NO_PDF.format(obstacle) if obstacle else ""
+
+
+def _forget_unprinted(report: Task, store: Store) -> None:
+    """Remove a report that was kept without its PDF, so that it is made again where one can be made now."""
+    if not store.has(report.stage, report.key) or "pdf_obstacle" not in store.provenance(report.stage, report.key):
+        return
+    from reports import pdf_obstacle
+
+    if not pdf_obstacle():
+        store.remove(report.stage, report.key)
 
 
 def _prepare(folder: Path, study: Study) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,7 +28,8 @@ def load_study(source: str | Path, *, data: str | Path | None = None) -> Study:
     source : str or Path
         A YAML file, or the name of a study that ships with the package (``demo``).
     data : str or Path, optional
-        Folder of the data sets; overrides ``transfer.data``. Without it ``$NALIGN_DATA`` does.
+        Folder of the data sets; overrides ``transfer.data``. Without it ``$NALIGN_DATA`` does. Files that the study
+        names by a relative path and that are not beside it are looked for there.
 
     Returns
     -------
@@ -189,33 +190,44 @@ def _with_modules(study: Study, base: Path) -> Study:
 
 
 def _absolute(study: Study, base: Path, data: str | Path | None) -> Study:
+    """Make every path absolute: relative ones are beside the study, and files of data there or in the data folder."""
     updates: dict[str, Any] = {}
+    chosen = data or os.environ.get("NALIGN_DATA")
+    given = Path(chosen).expanduser().resolve() if chosen else None
+    sets = given
+    if study.transfer is not None and (folder := given or study.transfer.data) is not None:
+        sets = _from(base, folder)
+        updates["transfer"] = study.transfer.model_copy(update={"data": sets})
+
+    def found(path: str | Path) -> Path:
+        places = [_from(folder, Path(path)) for folder in (base, sets) if folder is not None]
+        missing = places[0] if given is None else places[-1]
+        return next((place for place in places if place.exists()), missing)
+
     if study.observatory is not None and study.observatory.folder is not None:
         folder = _from(base, study.observatory.folder)
         updates["observatory"] = study.observatory.model_copy(update={"folder": folder})
     if study.rsa is not None and study.rsa.matrices is not None and study.rsa.scenes is not None:
-        files = {"matrices": _from(base, study.rsa.matrices), "scenes": _from(base, study.rsa.scenes)}
+        files = {"matrices": found(study.rsa.matrices), "scenes": found(study.rsa.scenes)}
         updates["rsa"] = study.rsa.model_copy(update=files)
-    chosen = data or os.environ.get("NALIGN_DATA")
-    given = Path(chosen).expanduser().resolve() if chosen else None
-    if study.transfer is not None and (folder := given or study.transfer.data) is not None:
-        updates["transfer"] = study.transfer.model_copy(update={"data": _from(base, folder)})
     if study.fusion is not None:
-        updates["fusion"] = _fusion(study.fusion, base, given)
+        updates["fusion"] = _fusion(study.fusion, base, given, found)
     models = []
     for model in study.models:
-        given = {"weights": model.weights, "init": model.init}
-        files = {name: value for name, value in given.items() if value is not None and _is_file_name(value)}
-        models.append(model.model_copy(update={name: str(_from(base, Path(value))) for name, value in files.items()}))
+        named = {"weights": model.weights, "init": model.init}
+        weights = {
+            name: str(found(value)) for name, value in named.items() if value is not None and _is_file_name(value)
+        }
+        models.append(model.model_copy(update=weights))
     return study.model_copy(update={**updates, "models": models})
 
 
-def _fusion(fusion: FusionConfig, base: Path, given: Path | None) -> FusionConfig:
+def _fusion(fusion: FusionConfig, base: Path, given: Path | None, found: Callable[[Path], Path]) -> FusionConfig:
     updates: dict[str, Any] = {}
     if (folder := given or fusion.data) is not None:
         updates["data"] = _from(base, folder)
     if fusion.brain.folder is not None:
-        updates["brain"] = fusion.brain.model_copy(update={"folder": _from(base, fusion.brain.folder)})
+        updates["brain"] = fusion.brain.model_copy(update={"folder": found(fusion.brain.folder)})
     return fusion.model_copy(update=updates)
 
 

@@ -12,6 +12,7 @@ check_siblings("alignment")
 
 from .data import DensityPair, DomainImages, Examples, MapExample, ReportData  # noqa: E402
 from .fusion_data import AttentionMaps  # noqa: E402
+from .printing import pdf_obstacle  # noqa: E402
 from .report import ReportFiles, write_report  # noqa: E402
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "MapExample",
     "ReportData",
     "ReportFiles",
+    "pdf_obstacle",
     "write_report",
 ]

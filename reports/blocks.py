@@ -24,8 +24,12 @@ __all__ = [
     "TableBlock",
     "figure_block",
     "heat_cell",
+    "split_wide",
     "table_block",
 ]
+
+_LONGEST = 18  # letters of a word that a column of a crowded table still has room for
+_MOST = 12  # columns that a page holds side by side, on paper and on a screen of 1,280 px
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,16 @@ class Column:
     signed: bool = False
     sort_by: str | None = None
 
+    @property
+    def numeric(self) -> bool:
+        """Whether the column is known to hold numbers."""
+        return self.digits is not None or self.sort_by is not None
+
+    @property
+    def endless(self) -> bool:
+        """Whether a word of the heading is too long for a column, so that it must break anywhere."""
+        return _is_endless(self.label)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -65,6 +79,11 @@ class Cell:
     numeric: bool = False
     background: str | None = None
     ink: str | None = None
+
+    @property
+    def endless(self) -> bool:
+        """Whether a word in it is too long for a column, so that it must break anywhere."""
+        return _is_endless(self.text)
 
 
 @dataclass(frozen=True)
@@ -181,12 +200,45 @@ def table_block(
     return TableBlock(tuple(shown), tuple(rows), caption, csv)
 
 
+def split_wide(block: Block) -> list[Block]:
+    """Split a table of more columns than fit side by side; every part repeats the first columns, which name its rows.
+
+    Parameters
+    ----------
+    block : Block
+        Any; what is no table, or narrow enough, comes back alone.
+
+    Returns
+    -------
+    list of Block
+        Tables of about equal width, of the same rows.
+    """
+    if not isinstance(block, TableBlock) or len(block.columns) <= _MOST:
+        return [block]
+    numbers = [place for place, column in enumerate(block.columns) if column.numeric]
+    names = min(numbers[0] if numbers else 1, _MOST // 2)
+    rest = len(block.columns) - names
+    parts = -(-rest // (_MOST - names))
+    size = -(-rest // parts)
+    found: list[Block] = []
+    for part in range(parts):
+        chosen = [*range(names), *range(names + part * size, min(names + (part + 1) * size, len(block.columns)))]
+        caption = f"{block.caption} Columns in {parts} parts: part {part + 1}."
+        rows = tuple(tuple(row[place] for place in chosen) for row in block.rows)
+        found.append(TableBlock(tuple(block.columns[place] for place in chosen), rows, caption, block.csv))
+    return found
+
+
 def figure_block(drawing: Drawing | None, absent: str) -> FigureBlock | Prose:
     """Render a drawing; where there is none, say so in ``absent`` instead of showing an empty plot."""
     if drawing is None:
         return Prose(absent, absent=True)
     width = float(drawing.figure.get_figwidth())
     return FigureBlock(drawing.name, to_svg(drawing.figure), drawing.caption, drawing.alt, width)
+
+
+def _is_endless(text: str) -> bool:
+    return any(len(word) > _LONGEST for word in text.split())
 
 
 def _cell(value: object, column: Column) -> Cell:

@@ -8,7 +8,7 @@ import pandas as pd
 from .data import ReportData
 from .views import ordered_groups, ordered_variants, primary_representation
 
-__all__ = ["claim_rows", "condition_scores", "group_ceilings"]
+__all__ = ["claim_rows", "condition_scores", "group_ceilings", "group_directions", "null_counts", "null_sentence"]
 
 _NUMBERS = ["value", "ci_low", "ci_high", "ceiling", "normalised", "null_mean", "null_low", "null_high", "n_cells"]
 _ORDER = ("all", "neuron_class", "area", "cortical_layer", "cre_line", "genotype")
@@ -42,6 +42,44 @@ def condition_scores(data: ReportData, metric: str) -> pd.DataFrame:
     return ranks.sort_values(["_model", "twin", "_layer"], kind="stable", ignore_index=True).drop(
         columns=["_model", "_layer"]
     )
+
+
+def null_counts(data: ReportData, metric: str) -> tuple[int, int]:
+    """Return how many layers, without and with NeuRN, are closer to all cells than with the scenes shuffled.
+
+    Returns
+    -------
+    (int, int)
+        Layers with q < 0.05, and layers that were held against shuffled scenes.
+    """
+    frame = condition_scores(data, metric)
+    frame = frame[~frame["twin"].astype(bool) & frame["layer_variant"].isin(("baseline", "neurn"))]
+    frame = frame[frame["n_clear"].notna()]
+    return int(frame["n_clear"].sum()), int(frame["n_layers"].sum())
+
+
+def null_sentence(data: ReportData, metric: str) -> str:
+    """Say what the shuffled scenes leave of a metric's scores to all cells, and of their change with NeuRN."""
+    clear, layers = null_counts(data, metric)
+    if not layers:
+        return "The scenes were not shuffled for it, so whether it says anything of these cells is unknown."
+    counted = f"{clear} of {layers} layers are closer to the cells than with the scenes shuffled (q < 0.05)"
+    if clear:
+        return f"Against shuffled scenes: {counted}."
+    return f"Against shuffled scenes: {counted}, so neither score nor change tells how alike network and cells are."
+
+
+def group_directions(data: ReportData, group_by: str) -> pd.DataFrame:
+    """Return which way RMSE moves with NeuRN for each group, over all models, where null and donors allow to say so.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of the claims, indexed by group, with ``direction`` ("lower", "higher", "undecided", "cannot tell")
+        and ``reason``.
+    """
+    groups, _ = claim_rows(data)
+    return groups[groups["group_by"] == group_by].set_index("group")
 
 
 def group_ceilings(data: ReportData, metric: str) -> pd.DataFrame:

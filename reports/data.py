@@ -30,6 +30,10 @@ class TableSpec:
     optional: tuple[str, ...] = ()
 
 
+_OVERALL = (
+    ("reference", "layer_variant", "source", "target", "difference", "models", "seeds"),
+    ("method", "ci_low", "ci_high", "p", "q", "reason"),
+)
 _RSA_COUNTS = ("n_scenes", "n_cells", "n_units", "note")
 TABLES: dict[str, TableSpec] = {
     "similarity": TableSpec(
@@ -57,7 +61,7 @@ TABLES: dict[str, TableSpec] = {
     ),
     "paired": TableSpec(
         ("model", "layer", "representation", "group_by", "group", "metric", "difference"),
-        ("layer_variant", "reference", "ci_low", "ci_high", "p", "q", "reason", "note"),
+        ("layer_variant", "reference", "ci_low", "ci_high", "p", "p_least", "q", "n_donors", "reason", "note"),
     ),
     "ceilings": TableSpec(
         ("representation", "group_by", "group", "metric", "ceiling"),
@@ -74,11 +78,23 @@ TABLES: dict[str, TableSpec] = {
             "ci_low",
             "ci_high",
             "p",
+            "p_least",
             "q",
             "n_cells",
             "n_donors",
             "a_cells",
             "b_cells",
+            "n_clear",
+            "n_layers",
+            "others",
+            "contrast",
+            "contrast_low",
+            "contrast_high",
+            "contrast_p",
+            "contrast_p_least",
+            "contrast_q",
+            "contrast_reason",
+            "direction",
             "caution",
             "reason",
             "note",
@@ -121,7 +137,7 @@ TABLES: dict[str, TableSpec] = {
         ("shift", "severity", "fuse", "responses", "pearson", "ece", "ece_sd", "units", "weights", "n", "seconds"),
     ),
     "fusion_paired": TableSpec(
-        ("variant", "target", "reference", "difference", "seeds"), ("ci_low", "ci_high", "p", "q")
+        ("variant", "target", "reference", "difference", "seeds"), ("ci_low", "ci_high", "p", "q", "reason")
     ),
     "fusion_encoder": TableSpec(("roi", "units", "r", "r2", "worse_than_mean"), ("neuron_class", "r_sd", "ceiling")),
     "transfer": TableSpec(
@@ -146,11 +162,17 @@ TABLES: dict[str, TableSpec] = {
     ),
     "transfer_paired": TableSpec(
         ("reference", "model", "layer_variant", "source", "target", "difference", "seeds"),
-        ("method", "ci_low", "ci_high", "p", "q"),
+        ("method", "ci_low", "ci_high", "p", "q", "reason"),
     ),
-    "transfer_overall": TableSpec(
-        ("reference", "layer_variant", "source", "target", "difference", "models", "seeds"),
-        ("method", "ci_low", "ci_high", "p", "q"),
+    "transfer_overall": TableSpec(*_OVERALL),
+    "transfer_judged": TableSpec(*_OVERALL),
+    "transfer_floors": TableSpec(
+        ("model", "layer_variant", "source", "target", "chance", "nearest_neighbour", "network", "below", "reference"),
+        ("image_size", "pixels", "n", "n_train"),
+    ),
+    "transfer_invariance": TableSpec(
+        ("model", "layer_variant", "source", "target", "share", "equal"),
+        ("before", "behind", "images", "image_size", "reason"),
     ),
     "transfer_ranks": TableSpec(
         ("model", "layer_variant", "mean_accuracy", "mean_rank", "transfers"),
@@ -196,7 +218,7 @@ TABLES: dict[str, TableSpec] = {
             "degenerate",
         ),
     ),
-    "cell_scores": TableSpec(("model", "layer_variant", "layer", "cell", "rmse_mean"), ("representation",)),
+    "cell_scores": TableSpec(("model", "layer_variant", "layer", "cell"), ("representation", "rmse_mean")),
     "sessions": TableSpec(("experiment_id",), ()),
     "marginals": TableSpec(("quantity", "quantile", "simulated", "real"), ()),
     "embedding": TableSpec(("x", "y", "area", "genotype", "neuron_class", "kept"), ("cluster",)),
@@ -303,11 +325,15 @@ class ReportData:
         less ``reference`` (NeuRN and the baseline where they are not named). ``similarity`` holds networks and,
         where ``twin``, what each was before training; its ``p`` and ``q`` are against shuffled scenes.
         Fractions (accuracy) lie in [0, 1]; ``peak`` is in % dF/F, ``time_to_peak`` in s, ``depth_um`` in µm.
-    transfer_seeds, transfer_paired, transfer_overall, transfer_ranks, transfer_recall, transfer_confusion,
-    transfer_calibration, transfer_features : pandas.DataFrame, optional
+    transfer_seeds, transfer_paired, transfer_overall, transfer_judged, transfer_floors, transfer_invariance,
+    transfer_ranks, transfer_recall, transfer_confusion, transfer_calibration, transfer_features : table, optional
         Tables that follow from ``transfer`` and from what its runs keep beside it. A table without a
         ``method`` is of plain training. ``reference`` names the layer (of plain training) that was
-        subtracted; ``transfer_overall`` is the mean over ``models``.
+        subtracted; ``transfer_overall`` is the mean over ``models``, ``transfer_judged`` that over the models
+        whose network without a layer lies below none of ``transfer_floors`` (chance, and the nearest training
+        image in pixels or behind a layer; there ``reference`` marks the rows of that network, and ``below`` says in
+        words which floors a network lies below). ``transfer_invariance`` holds how far images and their shifted
+        copies lie apart behind a layer, as a ``share`` of their distance before it.
     rsa, rsa_best, rsa_differences, rsa_twins : pandas.DataFrame, optional
         Networks beside populations by dissimilarities of scenes: every layer, the best layers, layer variants
         less the baseline, and randomly initialised networks. ``metric`` is ``rsa_spearman`` or ``cka``; the
@@ -361,6 +387,9 @@ class ReportData:
     transfer_seeds: pd.DataFrame | None = None
     transfer_paired: pd.DataFrame | None = None
     transfer_overall: pd.DataFrame | None = None
+    transfer_judged: pd.DataFrame | None = None
+    transfer_floors: pd.DataFrame | None = None
+    transfer_invariance: pd.DataFrame | None = None
     transfer_ranks: pd.DataFrame | None = None
     transfer_recall: pd.DataFrame | None = None
     transfer_confusion: pd.DataFrame | None = None

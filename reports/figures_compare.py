@@ -154,6 +154,13 @@ def _differences(axes: Axes, table: pd.DataFrame) -> None:
     axes.tick_params(axis="y", length=0)
 
 
+def _reasons(table: pd.DataFrame) -> str:
+    if "reason" not in table.columns:
+        return ""
+    reasons = [str(reason) for reason in table["reason"].dropna().unique() if reason]
+    return "".join(f" {reason[0].upper()}{reason[1:]}." for reason in reasons)
+
+
 def _caption(table: pd.DataFrame, a: str, b: str, metric: str, whole: int) -> str:
     counts = []
     for side, name in (("a", a), ("b", b)):
@@ -168,5 +175,5 @@ def _caption(table: pd.DataFrame, a: str, b: str, metric: str, whole: int) -> st
     return (
         f"Left: {METRIC_NAMES.get(metric, metric)} (no unit; {better} is more alike) of {a} and {b}, by "
         "model, layer in front and network layer. Right: the difference with its 95 % interval; filled "
-        f"where q < 0.05. {'; '.join(counts)}.{cut}"
+        f"where q < 0.05. {'; '.join(counts)}.{cut}{_reasons(table)}"
     )

@@ -87,9 +87,12 @@ def _differences(
         _fit(panes[0, 0], overall, paired)
     models, seeds = int(overall["models"].max()), int(overall["seeds"].max())
     if overall["ci_low"].notna().any():
-        spread = f"the line its 95 % t interval over n = {seeds} seeds (it may go on beyond the panel)"
+        spread = (
+            f"the line its 95 % t interval over n = {seeds} seeds, their spread at least the binomial error over test "
+            "images (it may go on beyond the panel)"
+        )
     else:
-        spread = "one seed, so no interval is drawn"
+        spread = f"{seeds} seed{'s' * (seeds != 1)}, too few for an interval"
     caption = (
         "Accuracy minus that of the baseline trained plainly with the same seed (percentage points). The large dot is "
         f"the mean over n = {models} model{'s' * (models != 1)}, {spread}; the small dots are the models. p and q of "

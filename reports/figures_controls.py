@@ -12,14 +12,13 @@ from matplotlib.patches import Patch
 from .controls import condition_scores
 from .data import ReportData
 from .style import GRID, INK, MUTED, PAGE_WIDTH, Drawing, new_figure, quiet_grid, style, variant_colour, variant_label
-from .views import METRIC_NAMES, primary_representation
+from .views import METRIC_NAMES, primary_representation, shown_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["controls_figure"]
 
-_METRICS = ("rmse_mean", "kde_iou_population")
 _PANELS = 4
 _BESIDE = 0.17
 
@@ -37,7 +36,7 @@ def controls_figure(data: ReportData) -> list[Drawing]:
     list of Drawing
         Four models a figure; empty where the study has no scores.
     """
-    frames = {metric: condition_scores(data, metric) for metric in _METRICS}
+    frames = {metric: condition_scores(data, metric) for metric in shown_metrics(data)}
     frames = {metric: frame for metric, frame in frames.items() if frame["value"].notna().any()}
     if not frames:
         return []

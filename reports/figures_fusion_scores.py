@@ -82,10 +82,15 @@ def ablation_figure(data: ReportData) -> Drawing | None:
             panels[0].scatter([], [], color=colour_of(kind), s=18, label=words.get(kind, f"{kind} responses"))
         figure.legend(loc="outside lower center", ncols=len(seen))
     seeds = int(paired["seeds"].max())
+    lines = f"there are no intervals, for {seeds} seed{'s are' if seeds != 1 else ' is'} too few"
+    if numbers(paired, "ci_low").notna().any():
+        lines = (
+            f"lines 95 % intervals (Student's t over {seeds} paired seeds, their spread at least the binomial error "
+            "over test images; they tell how trainings vary on these images, not how images do)"
+        )
     caption = (
         f"Accuracy of each head minus that of {_word(design['reference'])}, in percentage points: small dots are "
-        f"seeds, large ones their mean, lines 95 % intervals (Student's t over {seeds} paired seeds; they tell how "
-        "trainings vary on these images, not how images do)."
+        f"seeds, large ones their mean, {lines}."
     )
     return Drawing("fusion_ablation", figure, caption, "Dot plot of accuracy differences of every head with intervals.")
 
@@ -190,9 +195,11 @@ def heat_figure(data: ReportData) -> Drawing | None:
         axes.tick_params(axis="x", labelsize=6.3)
         bar = figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.015)
         bar.set_label("difference, points", fontsize=7)
+    tested = numbers(paired, "q").notna().any()
+    dots = "dots mark q < 0.05 (paired t test, Benjamini-Hochberg over the heads of a row)"
     caption = (
         f"Accuracy of each head minus that of {_word(design['reference'])} (whose own accuracy stands beside the "
-        "domain), mean over seeds; dots mark q < 0.05 (paired t test, Benjamini-Hochberg over the heads of a row)."
+        f"domain), mean over seeds; {dots if tested else 'too few seeds to test any'}."
     )
     return Drawing("fusion_heat", figure, caption, "Map of accuracy differences of every head on every domain.")
 

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from .controls import null_sentence
 from .data import ReportData
 from .labels import label_points
 from .style import (
@@ -24,7 +25,15 @@ from .style import (
     quiet_grid,
     style,
 )
-from .views import GROUP_NAMES, class_of_groups, group_scores, ordered_groups, primary_representation
+from .views import (
+    GROUP_NAMES,
+    class_of_groups,
+    group_scores,
+    lower_is_better,
+    ordered_groups,
+    primary_representation,
+    shown_metrics,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,6 +58,7 @@ def neurn_scatter(data: ReportData, metric: str = "rmse_mean") -> Drawing | None
     Drawing or None
         ``None`` where no group has both scores.
     """
+    name = shown_metrics(data).get(metric, metric)
     panels = [("area and class", ("neuron_class", "area")), ("genotype", ("genotype",))]
     frames = [(title, pd.concat([group_scores(data, by, metric) for by in groupings])) for title, groupings in panels]
     frames = [(title, frame) for title, frame in frames if len(frame)]
@@ -57,21 +67,22 @@ def neurn_scatter(data: ReportData, metric: str = "rmse_mean") -> Drawing | None
     whole = pd.concat([frame for _, frame in frames])
     with style():
         figure = new_figure(
-            "RMSE with NeuRN against RMSE without, by neuron group",
+            f"{name} with NeuRN against without, by neuron group",
             PAGE_WIDTH,
             4.7 if len(frames) > 1 else 5.2,
             mark="SIMULATED" if data.simulated else None,
         )
         panes = figure.subplots(1, len(frames), squeeze=False, width_ratios=[1, 1.5][: len(frames)])[0]
         for axes, (title, frame) in zip(panes, frames, strict=True):
-            _scatter_panel(axes, title, frame)
+            _scatter_panel(axes, title, frame, name)
         handles = _scatter_handles(whole)
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         figure.draw_without_rendering()
         for axes, (_, frame) in zip(panes, frames, strict=True):
             x, y = frame["baseline"].to_numpy(), frame["variant"].to_numpy()
             label_points(axes, x, y, [str(group) for group in frame.index], obstacles=_along_bars(frame))
-    caption, alt = _scatter_words(data, whole)
+    caption, alt = _scatter_words(data, whole, metric, name)
+    caption += f" {null_sentence(data, metric)}"
     return Drawing("neurn_scatter", figure, caption, alt)
 
 
@@ -93,26 +104,28 @@ def _scatter_handles(whole: pd.DataFrame) -> list[Line2D]:
     return [*handles, Line2D([], [], color=MUTED, linewidth=0.9, linestyle="--", label="equal")]
 
 
-def _scatter_words(data: ReportData, whole: pd.DataFrame) -> tuple[str, str]:
-    below = int((whole["variant"] < whole["baseline"]).sum())
+def _scatter_words(data: ReportData, whole: pd.DataFrame, metric: str, name: str) -> tuple[str, str]:
+    side, lies = ("below", "lower") if lower_is_better(metric) else ("above", "higher")
+    closer = whole["variant"] < whole["baseline"] if side == "below" else whole["variant"] > whole["baseline"]
+    count = int(closer.sum())
     bars = ""
     if whole["ci_low"].notna().any():
         bars = "Bars: 95 % interval of the difference, mean over layers and models (conservative). "
     caption = (
-        "RMSE (no unit; representations are scaled to 0–1) of each neuron group against all units: without "
+        f"{name} (no unit; representations are scaled to 0–1) of each neuron group against all units: without "
         f"NeuRN on x, with NeuRN on y, mean over layers and {_count(whole['n_models'].max(), 'model')}; "
-        f"{primary_representation(data.table('similarity'))} representations. Points below the dashed line "
-        f"are closer with NeuRN ({below} of {len(whole)}). {bars}Cells in a group: "
+        f"{primary_representation(data.table('similarity'))} representations. Points {side} the dashed "
+        f"line have a {lies} {name} with NeuRN ({count} of {len(whole)}). {bars}Cells in a group: "
         f"{_range(whole['n_cells'])}."
     )
     alt = (
-        f"Scatter of RMSE without and with NeuRN; {below} of {len(whole)} groups lie below the diagonal. The "
+        f"Scatter of {name} without and with NeuRN; {count} of {len(whole)} groups lie {side} the diagonal. The "
         "values are in the table of groups."
     )
     return caption, alt
 
 
-def _scatter_panel(axes: Axes, title: str, frame: pd.DataFrame) -> None:
+def _scatter_panel(axes: Axes, title: str, frame: pd.DataFrame, measure: str) -> None:
     x_limits, y_limits = _square_limits(frame)
     ends = (min(x_limits[0], y_limits[0]), max(x_limits[1], y_limits[1]))
     axes.plot(ends, ends, color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
@@ -128,8 +141,8 @@ def _scatter_panel(axes: Axes, title: str, frame: pd.DataFrame) -> None:
     axes.set(
         xlim=x_limits,
         ylim=y_limits,
-        xlabel="RMSE without NeuRN",
-        ylabel="RMSE with NeuRN",
+        xlabel=f"{measure} without NeuRN",
+        ylabel=f"{measure} with NeuRN",
         title=f"by {title}",
     )
     axes.set_aspect("equal", adjustable="box")
@@ -171,7 +184,7 @@ def rmse_violins(data: ReportData, by: str = "area") -> Drawing | None:
     Returns
     -------
     Drawing or None
-        ``None`` where there are no scores of cells.
+        ``None`` where no cell has an RMSE over all units.
     """
     scores = _cell_means(data)
     if scores.empty:
@@ -234,8 +247,8 @@ def _violin_groups(data: ReportData, scores: pd.DataFrame, by: str) -> dict[tupl
 def _cell_means(data: ReportData) -> pd.DataFrame:
     """Average each cell's RMSE over layers and models; a column a layer variant, beside the cell's labels."""
     scores = data.table("cell_scores")
-    if scores.empty:
-        return scores
+    if scores["rmse_mean"].isna().all():
+        return scores.iloc[:0]
     if scores["representation"].notna().any():
         scores = scores[scores["representation"] == primary_representation(scores)]
     wide = scores.pivot_table(index="cell", columns="layer_variant", values="rmse_mean")

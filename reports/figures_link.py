@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from alignment.transfer import GainLink, correlate_gains
 from alignment.transfer.link import FEWEST_MODELS
 
+from .controls import null_sentence
 from .data import ReportData
 from .labels import label_points
 from .style import (
@@ -24,7 +25,7 @@ from .style import (
     style,
     variant_colour,
 )
-from .views_transfer import GAIN_METRICS, alignment_means, gains, unseen_means
+from .views_transfer import GAIN_METRICS, alignment_means, equal_transfers, gains, unseen_means
 from .words import signed
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def alignment_and_transfer(data: ReportData, metric: str = "rmse_mean") -> Drawi
         ``None`` where neither part has NeuRN beside the baseline.
     """
     sides = [
-        ("alignment: RMSE to all cells (lower is closer)", alignment_means(data, metric)),
+        ("alignment: RMSE to all cells (lower is more alike)", alignment_means(data, metric)),
         ("transfer: accuracy on unseen domains (%)", unseen_means(data)),
     ]
     sides = [(title, frame) for title, frame in sides if len(frame)]
@@ -85,11 +86,16 @@ def alignment_and_transfer(data: ReportData, metric: str = "rmse_mean") -> Drawi
             for v, label in (("baseline", "without NeuRN"), ("neurn", "with NeuRN"))
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    told = ["RMSE (no unit) to all cells, mean over layers."] if sides[0][0].startswith("alignment") else []
+    told = []
+    if sides[0][0].startswith("alignment"):
+        told.append(f"RMSE (no unit) to all cells, mean over layers. {null_sentence(data, metric)}")
     if sides[-1][0].startswith("transfer"):
         told.append(
             "Accuracy on targets that differ from the source, mean over targets and seeds; these images are real."
         )
+        equal = [f"{source} → {target}" for source, target in equal_transfers(data)]
+        if equal:
+            told[-1] += f" NeuRN makes {' and '.join(equal)} equal to the source by construction."
     if len(told) == 2:
         told = [f"Left: {told[0]}", f"Right: a{told[1][1:]}"]
     caption = f"{' '.join(told)} n = {len(models)} model{'s' * (len(models) != 1)}. Numbers: NeuRN minus baseline."

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from .controls import claim_rows, group_directions, null_sentence
 from .data import ReportData
 from .findings_rsa import rsa_findings
 from .findings_transfer import transfer_findings
 from .views import GROUP_NAMES, group_scores, model_scores, paired_groups, primary_representation
-from .words import interval, signed, verdict
+from .words import CANNOT_TELL, interval, signed, verdict
 
 __all__ = ["interval", "key_findings", "signed", "verdict"]
 
+_EXCEPTION = "Fezf2"
 _GROUPINGS = ("genotype", "cre_line", "area", "neuron_class")
 
 
@@ -22,7 +24,8 @@ def key_findings(data: ReportData) -> list[tuple[str, str]]:
     Parameters
     ----------
     data : ReportData
-        Uses ``similarity``, ``paired``, the tables of ``transfer`` and ``notes``; each part only where it is there.
+        Uses ``similarity``, ``paired``, ``claims``, the tables of ``transfer`` and ``notes``; each part only where
+        it is there.
 
     Returns
     -------
@@ -58,40 +61,70 @@ def _alignment(data: ReportData) -> list[str]:
         return []
     sentences = []
     whole = paired_groups(data, "all", "rmse_mean")
+    change = "RMSE, of which lower is more alike"
     if len(whole):
         row = whole.iloc[0]
-        sentences.append(
-            "RMSE to all cells together changes by "
-            f"{signed(row['difference'])}{_interval(row['ci_low'], row['ci_high'], 4)} with NeuRN, mean over "
-            f"layers and models ({primary_representation(data.table('paired'))} representations; negative is "
-            "closer)."
+        change = (
+            f"RMSE to all cells together changes by {signed(row['difference'])}"
+            f"{_interval(row['ci_low'], row['ci_high'], 4)} with NeuRN, mean over layers and models "
+            f"({primary_representation(data.table('paired'))} representations; lower is more alike)"
         )
-    lower = int((scores["difference"] < 0).sum())
+    sentences.append(f"{change}. {null_sentence(data, 'rmse_mean')}")
     name = GROUP_NAMES.get(group_by, group_by)
     least, most = scores["difference"].idxmin(), scores["difference"].idxmax()
     sentences.append(
-        f"Lower RMSE with NeuRN, {_where(data)}: {lower} of {len(scores)} groups by {name}, from "
-        f"{signed(scores.loc[least, 'difference'])} ({least}) to {signed(scores.loc[most, 'difference'])} "
-        f"({most})."
+        f"By {name}, {_where(data)}, RMSE changes with NeuRN by {signed(scores.loc[least, 'difference'])} ({least}) to "
+        f"{signed(scores.loc[most, 'difference'])} ({most}). {_directions(data, group_by, list(scores.index))}"
     )
-    if scores["ci_low"].notna().any():
-        verdicts = pd.Series([verdict(*ends) for ends in scores[["ci_low", "ci_high"]].to_numpy(dtype=float)])
-        counts = verdicts.value_counts()
-        tests = scores[["n_tests", "n_lower", "n_higher"]].sum().astype(int)
-        sentences.append(
-            f"By the 95 % interval of the difference, {counts.get('lower', 0)} groups are lower, "
-            f"{counts.get('higher', 0)} higher and {counts.get('undecided', 0)} undecided; of "
-            f"{tests['n_tests']:,} tests (model × layer × group), {tests['n_lower']:,} are lower and "
-            f"{tests['n_higher']:,} higher at q < 0.05 (Benjamini–Hochberg)."
+    return sentences + _exceptions(data)
+
+
+def _directions(data: ReportData, group_by: str, groups: list[str]) -> str:
+    """Count the groups by what may be said of them, and say why nothing may be said of the rest."""
+    rows = group_directions(data, group_by).reindex(groups)
+    counts = rows["direction"].fillna(CANNOT_TELL).value_counts()
+    told = [f"{counts[word]} {word}" for word in ("lower", "higher", "undecided") if word in counts]
+    withheld = int(counts.get(CANNOT_TELL, 0))
+    if withheld:
+        silent = rows[rows["direction"] == CANNOT_TELL]
+        few, null = silent["q"].isna(), ~(pd.to_numeric(silent["n_clear"]) > 0)
+        why = [
+            f"{int(part.sum())} {words}"
+            for part, words in (
+                (few, "for want of donors"),
+                (null, "because no layer is known to be closer than with the scenes shuffled"),
+            )
+            if part.any()
+        ]
+        told.append(f"{withheld} cannot tell" + (f" ({', '.join(why)})" if why else ""))
+    rule = "by q < 0.05 (Benjamini–Hochberg) and the 95 % interval"
+    return f"Of {len(groups)} groups, {rule}: {', '.join(told)}."
+
+
+def _exceptions(data: ReportData) -> list[str]:
+    """Say what the published exception does, beside the other genotypes: the statement is about the contrast."""
+    rows = group_directions(data, "genotype")
+    sentences = []
+    for group in [name for name in rows.index if str(name).startswith(_EXCEPTION)]:
+        row = rows.loc[group]
+        said = (
+            f"{group}, the published exception (RMSE 0.113 without, 0.114 with NeuRN), here: "
+            f"{row['baseline_value']:.4f} without, {row['variant_value']:.4f} with, difference "
+            f"{signed(row['difference'])}{_interval(row['ci_low'], row['ci_high'], 4)}"
         )
-    if "Fezf2" in scores.index:
-        row = scores.loc["Fezf2"]
-        sentences.append(
-            "Fezf2, the published exception (RMSE 0.113 without, 0.114 with NeuRN), here: "
-            f"{row['baseline']:.4f} without, {row['variant']:.4f} with, difference "
-            f"{signed(row['difference'])}{_interval(row['ci_low'], row['ci_high'], 4)}."
-        )
+        if np.isfinite(row["contrast"]):
+            said += (
+                f"; less that of the other genotypes ({signed(row['others'])}): {signed(row['contrast'])}"
+                f"{_interval(row['contrast_low'], row['contrast_high'], 4)}"
+            )
+            said += f", q = {row['contrast_q']:.3f}" if np.isfinite(row["contrast_q"]) else ""
+        sentences.append(f"{said}. That it rises against the others: {_verdict(row)}.")
     return sentences
+
+
+def _verdict(row: pd.Series) -> str:
+    reason = row["reason"] if isinstance(row["reason"], str) else ""
+    return f"{row['verdict']} ({reason})" if row["verdict"] == CANNOT_TELL and reason else str(row["verdict"])
 
 
 def _first_grouping(data: ReportData, metric: str) -> tuple[str, pd.DataFrame]:
@@ -107,29 +140,34 @@ def _classes(data: ReportData) -> list[str]:
     scores = scores[scores["layer_variant"] == "baseline"].groupby("group")[["value", "ci_low", "ci_high"]].mean()
     if not {"excitatory", "inhibitory"} <= set(scores.index):
         return []
-    first, second = scores.loc["excitatory"], scores.loc["inhibitory"]
     written = [
         f"{row['value']:.4f}" + (f" [{row['ci_low']:.4f}, {row['ci_high']:.4f}]" if np.isfinite(row["ci_low"]) else "")
-        for row in (first, second)
+        for row in (scores.loc["excitatory"], scores.loc["inhibitory"])
     ]
-    apart = first["ci_high"] < second["ci_low"] or second["ci_high"] < first["ci_low"]
-    known = np.isfinite(first["ci_low"]) and np.isfinite(second["ci_low"])
-    tail = (" (intervals apart)" if apart else " (intervals overlap)") if known else ""
-    order = "lower for excitatory than for" if first["value"] < second["value"] else "not lower for excitatory than for"
+    said = (
+        f"Without NeuRN, {_where(data)}, RMSE is {written[0]} to excitatory and {written[1]} to inhibitory cells, mean "
+        "over layers and models"
+    )
+    _, classes = claim_rows(data)
+    classes = classes[classes["layer_variant"] == "baseline"]
+    if classes.empty:
+        return [f"{said}."]
+    row = classes.iloc[0]
+    over = "" if row["model"] == "all models" else f" ({row['model']})"
     return [
-        f"Without NeuRN, RMSE is {order} inhibitory cells {_where(data)}: {written[0]} against "
-        f"{written[1]}{tail}, mean over layers and models."
+        f"{said}; difference{over} {signed(row['difference'])}{_interval(row['ci_low'], row['ci_high'], 4)}. That it "
+        f"is lower for excitatory cells: {_verdict(row)}."
     ]
 
 
 def _overlap(data: ReportData) -> list[str]:
     for metric, name in (("kde_iou_population", "Population"), ("kde_iou_unit", "Single-pair")):
-        whole = paired_groups(data, "all", metric)
+        whole = group_scores(data, "all", metric)
         if len(whole):
             row = whole.iloc[0]
             return [
                 f"{name} KDE-IoU to all cells changes by "
                 f"{signed(row['difference'], 3)}{_interval(row['ci_low'], row['ci_high'], 3)} with NeuRN "
-                "(positive is more alike)."
+                f"(higher is more alike). {null_sentence(data, metric)}"
             ]
     return []

@@ -13,11 +13,14 @@ __all__ = ["interval_of", "rsa_findings", "rsa_sentences"]
 
 
 def rsa_findings(data: ReportData) -> list[str]:
-    """Return the two sentences that stand among the key findings; none without scores."""
+    """Return what stands among the key findings: the best network, what undoes it, the changes; none without scores."""
     if not data.has("rsa_best"):
         return []
-    chosen = [sentence for sentence in rsa_sentences(data) if sentence.startswith(("The highest", "NeuRN"))]
-    return [f"Dissimilarities of scenes (RSA). {sentence}" for sentence in chosen]
+    sentences = rsa_sentences(data)
+    changes = [sentence for sentence in sentences if " in front changes the score by" in sentence]
+    own = [sentence for sentence in changes if sentence.startswith("NeuRN")]
+    scores = " ".join(sentence for sentence in sentences if sentence not in changes)
+    return [f"Dissimilarities of scenes (RSA). {sentence}" for sentence in (scores, *own) if sentence]
 
 
 def rsa_sentences(data: ReportData) -> list[str]:

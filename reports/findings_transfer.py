@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from alignment.transfer import correlate_gains
+from alignment.transfer import correlate_gains, pooled_difference
 
 from .data import ReportData
+from .floors_transfer import reference_condition, share_text
 from .views import transfer_differences, transfer_summary
 from .views_transfer import (
     GAIN_METRICS,
+    cells_below,
     condition_labels,
+    equal_transfers,
     gains,
+    in_transfers,
+    judged,
     ordered_conditions,
     with_condition,
 )
@@ -29,21 +36,56 @@ def transfer_findings(data: ReportData) -> list[str]:
     Parameters
     ----------
     data : ReportData
-        Uses ``transfer``, ``transfer_overall`` and, for the link to alignment, ``similarity``.
+        Uses ``transfer``, ``transfer_judged``, ``transfer_floors``, ``transfer_invariance`` and, for the link to
+        alignment, ``similarity``.
 
     Returns
     -------
     list of str
-        Sentences; none where NeuRN has no baseline beside it.
+        Sentences; none where NeuRN has no baseline beside it. Networks that lie below a floor without a layer are
+        named, and no other sentence counts them.
     """
     if not data.has("transfer"):
         return []
-    return [*_overall(data), *_by_target(data), *_ranking(data), *_better(data), *_link(data)]
+    return [
+        *_below_floors(data),
+        *_overall(data),
+        *_by_target(data),
+        *_ranking(data),
+        *_better(data),
+        *_link(data),
+    ]
+
+
+def _below_floors(data: ReportData) -> list[str]:
+    """Name the networks that lie below chance or nearest neighbours, of which nothing is concluded about layers."""
+    below, floors = cells_below(data), data.table("transfer_floors")
+    if below.empty:
+        return []
+    every = floors[floors["reference"].eq(True)]
+    side = int(floors["pixels"].iloc[0])
+    listed = [
+        f"{row.model} {row.source} → {row.target} ({100 * row.network:.1f} %, below {_floors_of(row)})"
+        for row in below[:_LISTED].itertuples()
+    ]
+    rest = f"; and {len(below) - _LISTED} more, marked in the transfer table" if len(below) > _LISTED else ""
+    which = "the network without a layer" if reference_condition(data) == "baseline" else "the network with NeuRN"
+    return [
+        f"In {len(below)} of {len(every)} combinations of network, source and target {which} is worse than chance or "
+        f"than 1-nearest neighbour on {side}×{side} grey pixels, so nothing is concluded there about layers: "
+        f"{'; '.join(listed)}{rest}."
+        + (" No combination is left to conclude from." if len(below) == len(every) else "")
+    ]
+
+
+def _floors_of(row: Any) -> str:
+    values = {"chance": row.chance, "1-nearest neighbour": row.nearest_neighbour}
+    return " and ".join(f"{name} {100 * values[name]:.1f} %" for name in row.below.split(" and "))
 
 
 def _overall(data: ReportData) -> list[str]:
     """Say what NeuRN changes on unseen domains and within the source's own, over all plain trainings."""
-    runs = transfer_differences(data)
+    runs = judged(data, transfer_differences(data))
     if runs.empty:
         return []
     sentences = []
@@ -53,12 +95,13 @@ def _overall(data: ReportData) -> list[str]:
         sentences.append(
             "On domains never trained on (real images), accuracy goes from "
             f"{100 * away['baseline'].mean():.1f} % without to {100 * away['variant'].mean():.1f} % with "
-            f"NeuRN: {signed(100 * away['difference'].mean(), 1)} points{_over_seeds(away)}, mean over "
+            f"NeuRN: {_pooled(data, away)}, mean over "
             f"{models} model{'s' * (models != 1)} and {targets} source–target pair{'s' * (targets != 1)}; "
             f"{int((away['difference'] > 0).sum())} of {len(away)} paired runs are higher, from "
             f"{signed(100 * away['difference'].min(), 1)} to {signed(100 * away['difference'].max(), 1)} "
             "points."
         )
+        sentences += _without_equal(data, away)
         worst = away.groupby(["source", "target"], sort=False)["difference"].mean()
         if worst.min() < 0:
             source, target = worst.idxmin()
@@ -69,22 +112,49 @@ def _overall(data: ReportData) -> list[str]:
     home = runs[runs["source"] == runs["target"]]
     if len(home):
         sentences.append(
-            "Within the source domain NeuRN changes accuracy by "
-            f"{signed(100 * home['difference'].mean(), 1)} points{_over_seeds(home)} (from "
+            f"Within the source domain NeuRN changes accuracy by {_pooled(data, home)} (from "
             f"{100 * home['baseline'].mean():.1f} %)."
         )
     return sentences
 
 
-def _over_seeds(runs: pd.DataFrame) -> str:
-    """Return a 95 % t interval over the seeds' mean differences: seeds are what was repeated."""
-    means = 100 * runs.groupby("seed")["difference"].mean()
-    if len(means) < 2:
-        return " (one seed, so no interval)"
-    from scipy.stats import t
+def _without_equal(data: ReportData, away: pd.DataFrame) -> list[str]:
+    """Say what is left of NeuRN's gain without the targets that it makes equal by construction, Sobel beside."""
+    shares = data.table("transfer_invariance").query("layer_variant == 'neurn'")
+    equal = [pair for pair in equal_transfers(data) if len(in_transfers(away, *pair))]
+    if not equal:
+        return []
+    places = list(zip(away["source"], away["target"], strict=True))
+    rest = away[[place not in equal for place in places]]
+    named = " and ".join(f"{source} → {target}" for source, target in equal)
+    largest = max(float(in_transfers(shares, *pair)["share"].max()) for pair in equal)
+    said = (
+        f"Of these, NeuRN makes {named} equal to the source by construction: images and their shifted copies lie "
+        f"{share_text(largest)} as far apart behind it as before it."
+    )
+    it = "it" if len(equal) == 1 else "them"
+    with_sobel = "sobel" in set(data.table("transfer").query("method == 'plain'")["layer_variant"])
+    beside = "Sobel, an edge filter without NeuRN, was not tried."
+    if with_sobel:
+        beside = f"A Sobel filter in its place brings {_pooled(data, away, 'sobel')} with {it}"
+        beside += "." if rest.empty else f" and {_pooled(data, rest, 'sobel')} without {it}."
+    if rest.empty:
+        return [f"{said} No other target is left to tell whether NeuRN generalises. {beside}"]
+    count = rest[["source", "target"]].drop_duplicates().shape[0]
+    return [f"{said} Without {it}, over the other {count}, NeuRN brings {_pooled(data, rest)}. {beside}"]
 
-    half = float(t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
-    return f"{_interval(means.mean() - half, means.mean() + half, 1)} (95 % over {len(means)} seeds)"
+
+def _pooled(data: ReportData, runs: pd.DataFrame, variant: str = "neurn") -> str:
+    """Write the mean difference of a layer to the baseline over some runs, with its interval or why it has none."""
+    transfer = data.table("transfer")
+    plain = transfer[(transfer["method"] == "plain") & transfer["layer_variant"].isin(["baseline", variant])]
+    chosen = plain.merge(runs[["model", "source", "target"]].drop_duplicates(), on=["model", "source", "target"])
+    pooled = pooled_difference(chosen, variant)
+    points = f"{signed(100 * pooled['difference'], 1)} points"
+    if pooled["reason"]:
+        return f"{points} ({pooled['reason']})"
+    ends = _interval(100 * pooled["ci_low"], 100 * pooled["ci_high"], 1)
+    return f"{points}{ends} (95 % over {pooled['seeds']} seeds)"
 
 
 def _interval(low: float, high: float, digits: int) -> str:
@@ -99,41 +169,43 @@ def _unseen(table: pd.DataFrame, reference: str) -> pd.DataFrame:
 
 def _by_target(data: ReportData) -> list[str]:
     """Say NeuRN minus baseline for each unseen target, mean over models."""
-    table = _unseen(data.table("transfer_overall"), "baseline")
+    table = _unseen(data.table("transfer_judged"), "baseline")
     table = table[table["condition"] == "neurn"]
     if table.empty:
         return []
+    equal = equal_transfers(data)
     listed = table.reindex(table["difference"].abs().sort_values(ascending=False, kind="stable").index)[:_LISTED]
     parts = [
         f"{row.source} → {row.target} {signed(100 * row.difference, 1)}"
-        f"{_interval(100 * row.ci_low, 100 * row.ci_high, 1)}" + (f", q = {row.q:.3f}" if np.isfinite(row.q) else "")
+        f"{_interval(100 * row.ci_low, 100 * row.ci_high, 1)}"
+        + (f", q = {row.q:.3f}" if np.isfinite(row.q) else "")
+        + (" (equal by construction)" if (row.source, row.target) in equal else "")
         for row in listed.itertuples()
     ]
     rest = "" if len(table) <= _LISTED else f" (the {_LISTED} largest of {len(table)})"
     models, seeds = int(table["models"].max()), int(table["seeds"].max())
     known = table["q"].notna().any()
     how = (
-        f"95 % interval over {seeds} seeds, q over all layers, methods and transfers"
+        f"95 % interval over {seeds} seeds, q over all layers, methods and transfers that can be tested"
         if known
-        else "one seed, no interval"
+        else str(table["reason"].iloc[0])
     )
-    sentence = (
-        f"NeuRN minus baseline by target, in points{rest}, mean over {models} model{'s' * (models != 1)} ({how}): "
-        f"{'; '.join(parts)}."
-    )
+    over = f"{models} model{'s' * (models != 1)}" if table["models"].nunique() == 1 else f"up to {models} models"
+    sentence = f"NeuRN minus baseline by target, in points{rest}, mean over {over} ({how}): {'; '.join(parts)}."
     if known:
-        clear = table["q"] < 0.05
+        clear, untested = table["q"] < 0.05, int(table["q"].isna().sum())
         above, below = int((clear & (table["difference"] > 0)).sum()), int((clear & (table["difference"] < 0)).sum())
+        undecided = len(table) - above - below - untested
         sentence += (
-            f" At q < 0.05 {above} of {len(table)} transfers are higher, {below} lower and "
-            f"{len(table) - above - below} undecided."
+            f" At q < 0.05 {above} of {len(table)} transfers are higher, {below} lower and {undecided} undecided"
         )
+        sentence += f"; {untested} cannot be tested." if untested else "."
     return [sentence]
 
 
 def _ranking(data: ReportData) -> list[str]:
     """Rank layers and methods over the transfers that all of them were tried on."""
-    summary = with_condition(transfer_summary(data))
+    summary = with_condition(judged(data, transfer_summary(data)))
     away = summary[summary["source"] != summary["target"]]
     if len(ordered_conditions(away)) < 3:
         return []
@@ -151,7 +223,7 @@ def _ranking(data: ReportData) -> list[str]:
 
 def _better(data: ReportData) -> list[str]:
     """Say which layers and methods lie above NeuRN, in how many transfers, and how surely."""
-    table = _unseen(data.table("transfer_overall"), "neurn")
+    table = _unseen(data.table("transfer_judged"), "neurn")
     table = table[table["condition"] != "baseline"]
     if table.empty:
         return []
@@ -175,7 +247,10 @@ def _better(data: ReportData) -> list[str]:
 
 def _link(data: ReportData) -> list[str]:
     """Say whether networks that gain in alignment gain in transfer, as far as their number allows."""
+    # A network's gain is a mean over all its targets: one that must not be judged spoils the mean.
+    below = set(cells_below(data).query("source != target")["model"])
     table = gains(data)
+    table = table[~table.index.isin(below)]
     if len(table) < 2:
         return []
     parts = []
@@ -223,7 +298,7 @@ def say_features(data: ReportData) -> list[str]:
         f"{last['baseline'].mean():.2f} and {last['neurn'].mean():.2f} in the layer before the classifier; there NeuRN "
         f"brings them closer in {int((last['neurn'] < last['baseline']).sum())} of {len(last)} model–transfer pairs."
     )
-    runs = transfer_differences(data)
+    runs = judged(data, transfer_differences(data))
     runs = runs[runs["seed"].isin(set(features["seed"]))] if features["seed"].notna().all() else runs
     change = runs.groupby(keys)["difference"].mean().rename("gain")
     both = last.join(change, how="inner")

@@ -11,7 +11,14 @@ from alignment.transfer import published_transfers
 from .data import ReportData
 from .views import group_scores, transfer_summary
 
-__all__ = ["ALIGNMENT", "CITATIONS", "TRANSFER", "alignment_beside_published", "transfer_beside_published"]
+__all__ = [
+    "ALIGNMENT",
+    "ALLEN_CITATIONS",
+    "CITATIONS",
+    "TRANSFER",
+    "alignment_beside_published",
+    "transfer_beside_published",
+]
 
 _NAMES = {"mnist": "MNIST", "mnist_m": "MNIST-M", "svhn": "SVHN", "usps": "USPS"}
 _MODELS = {"vgg19": "VGG19", "spos_shufflenet": "SPOS ShuffleNet"}
@@ -84,6 +91,9 @@ CITATIONS: Final = (
     ),
 )
 """What a report cites: reference, short name of the address, address, and what it stands for here."""
+
+ALLEN_CITATIONS: Final = CITATIONS[-2:]
+"""Those of them that stand for recordings; not for a study that has none."""
 
 
 def transfer_beside_published(data: ReportData) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +16,13 @@ from neural_alignment import DataError, __version__
 
 from .blocks import FigureBlock, Section
 from .data import ReportData
+from .printing import pdf_obstacle, render_pdf
 from .sections import build_sections
 from .tables import export_tables
 
 __all__ = ["ReportFiles", "render_html", "render_pdf", "write_report"]
 
 _INDEX = ".report-files.json"
-_PANGO = (
-    "The PDF needs WeasyPrint and the Pango libraries, which did not load: {reason}. "
-    "Install them (Debian and Ubuntu: apt-get install libpango-1.0-0 libpangoft2-1.0-0 fonts-dejavu-core; "
-    "conda: conda install pango) and write the report again. {done}"
-)
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class ReportFiles:
     html : pathlib.Path
         The standalone page.
     pdf : pathlib.Path or None
-        The same for printing; ``None`` where none was asked for.
+        The same for printing; ``None`` where none was asked for or none can be made here.
     figures, tables : tuple of pathlib.Path
         SVG, CSV and Parquet files.
     """
@@ -63,7 +60,7 @@ def write_report(data: ReportData, folder: str | Path, *, pdf: bool = True) -> R
         Where to; made if missing. Holds ``report.html``, ``report.pdf``, ``figures/*.svg``,
         ``tables/*.csv`` and ``tables/*.parquet``.
     pdf : bool
-        Whether to write the PDF.
+        Whether to write the PDF. Where Pango is missing all but the PDF is written.
 
     Returns
     -------
@@ -73,18 +70,19 @@ def write_report(data: ReportData, folder: str | Path, *, pdf: bool = True) -> R
     Raises
     ------
     DataError
-        The folder cannot be written, or the PDF's libraries are missing (the other files are then complete).
+        The folder cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        A PDF was asked for and cannot be made here: why, and what to install.
     """
     target = Path(folder)
+    obstacle = pdf_obstacle() if pdf else ""
     sections = build_sections(data)
     page = render_html(data, sections)
-    printed, failure = b"", None
-    if pdf:
-        try:
-            printed = render_pdf(page)
-        except OSError as error:
-            failure = error
     try:
+        printed = render_pdf(page) if pdf and not obstacle else b""
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=target) as made:
             work = Path(made)
@@ -99,12 +97,11 @@ def write_report(data: ReportData, folder: str | Path, *, pdf: bool = True) -> R
             f"The report cannot be written to {target}: {error.strerror or error}. Give a folder that you "
             "may write to, on a disk with space left."
         ) from error
-    if failure is not None:
-        done = f"{target / 'report.html'}, the figures and the tables are written."
-        raise DataError(_PANGO.format(reason=failure, done=done)) from failure
+    if obstacle:
+        warnings.warn(f"No PDF was written: {obstacle}", UserWarning, stacklevel=2)
     return ReportFiles(
         html=target / "report.html",
-        pdf=target / "report.pdf" if pdf else None,
+        pdf=target / "report.pdf" if printed else None,
         figures=tuple(target / "figures" / path.name for path in figures),
         tables=tuple(target / "tables" / path.name for path in tables),
     )
@@ -137,35 +134,11 @@ def render_html(data: ReportData, sections: list[Section] | None = None) -> str:
     )
 
 
-def render_pdf(page: str) -> bytes:
-    """Lay out a rendered page as PDF (A4).
-
-    Parameters
-    ----------
-    page : str
-        What :func:`render_html` returned.
-
-    Returns
-    -------
-    bytes
-        The PDF.
-
-    Raises
-    ------
-    OSError
-        Pango, which does the typesetting, is not installed.
-    """
-    # Slow to import, and it needs libraries of the system: only those who print pay for it.
-    from weasyprint import HTML
-    from weasyprint.urls import URLFetcher
-
-    fetcher = URLFetcher(allowed_protocols=("data",), fail_on_errors=True)
-    document: bytes = HTML(string=page, url_fetcher=fetcher).write_pdf()
-    return document
-
-
 def _origin(data: ReportData) -> tuple[str, str]:
     """Say in plain sight where the neurons come from."""
+    if not data.has_brain and data.fusion_design:
+        simulated = " (SIMULATED)" if data.fusion_design.get("simulated") else ""
+        return "The brain of the fusion.", f"Vision is fused with {data.fusion_design.get('name')}{simulated}."
     if not data.has_brain:
         return "No neurons.", data.origin or "This study compares no neurons; its images are real."
     if data.simulated:
@@ -174,7 +147,8 @@ def _origin(data: ReportData) -> tuple[str, str]:
             "Simulated neurons.",
             f"{data.origin or model} They serve to try the analysis; no claim about mice rests on them.",
         )
-    return "Where the neurons come from.", data.origin or "The study does not say."
+    what = "neurons" if data.has_neurons else "similarity matrices"
+    return f"Where the {what} come from.", data.origin or "Unknown: the study does not say."
 
 
 def _template_text(name: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .blocks import Findings, Prose, Section, figure_block
+from dataclasses import replace
+
+from .blocks import Findings, Prose, Section, figure_block, split_wide
 from .data import ReportData
 from .figures_link import alignment_and_transfer
 from .findings import key_findings
@@ -16,11 +18,13 @@ from .sections_data import (
     provenance_section,
     quality_section,
 )
-from .sections_fusion import fusion_sections
+from .sections_fusion import fusion_findings, fusion_sections
 from .sections_rsa import rsa_sections
 from .sections_transfer import link_blocks, published_section, transfer_sections
 
 __all__ = ["build_sections"]
+
+_NO_GLANCE = "This study has neither RMSE to cells nor accuracy on unseen domains both without and with NeuRN."
 
 
 def build_sections(data: ReportData) -> list[Section]:
@@ -36,11 +40,9 @@ def build_sections(data: ReportData) -> list[Section]:
     list of Section
         In the order of the page, figures rendered.
     """
-    found = key_findings(data)
-    first = Findings(found) if found else Prose("There is nothing to compare in this study yet.", absent=True)
-    glance = figure_block(alignment_and_transfer(data), "Nothing in this study was scored both without and with NeuRN.")
+    glance = figure_block(alignment_and_transfer(data), _NO_GLANCE)
     sections = [
-        Section("findings", "Key findings", (first,)),
+        Section("findings", "Key findings", (_findings(data),)),
     ]
     if data.has_neurons or not data.has_brain:  # matrices hold no cells whose scores stand beside transfer
         sections.append(Section("glance", "Alignment beside domain transfer", (glance, *link_blocks(data))))
@@ -57,4 +59,15 @@ def build_sections(data: ReportData) -> list[Section]:
     if data.has_neurons:
         sections += [cells_section(data), quality_section(data)]
     sections.append(architecture_section(data))
-    return [*sections, provenance_section(data), citation_section(data)]
+    sections += [provenance_section(data), citation_section(data)]
+    return [replace(own, blocks=[part for block in own.blocks for part in split_wide(block)]) for own in sections]
+
+
+def _findings(data: ReportData) -> Findings | Prose:
+    """Return what came out of every part of the study; where no part has a finding, what there is to see."""
+    found = [*key_findings(data), *(fusion_findings(data) if data.has("fusion") else ())]
+    if found:
+        return Findings(found)
+    if any(data.has(part) for part in ("similarity", "transfer", "rsa", "architectures")):
+        return Prose("This study tested no difference. What it scored is in the sections below.", absent=True)
+    return Prose("There is nothing to compare in this study yet.", absent=True)

@@ -7,7 +7,7 @@ import pandas as pd
 from .blocks import Block, Column, Findings, Prose, Section, table_block
 from .controls import claim_rows
 from .data import ReportData
-from .findings import interval, signed
+from .findings import CANNOT_TELL, interval, signed
 from .style import variant_label
 from .views import GROUP_NAMES
 
@@ -22,7 +22,7 @@ _GROUPS = [
     Column("n_donors", "donors"),
     Column("expected", "published"),
     Column("verdict", "in this data"),
-    Column("missing", "why not testable"),
+    Column("missing", "why it cannot tell"),
 ]
 _CLASSES = [
     Column("model", "model"),
@@ -33,7 +33,7 @@ _CLASSES = [
     Column("interval", "95 % interval", sort_by="ci_low"),
     Column("q", "q", 3),
     Column("verdict", "in this data"),
-    Column("missing", "why not testable"),
+    Column("missing", "why it cannot tell"),
 ]
 
 
@@ -43,24 +43,29 @@ def claims_section(data: ReportData) -> Section:
     title = "Do the published statements hold in this data?"
     if groups.empty and classes.empty:
         absent = (
-            "This study compared no network both without and with NeuRN, so the published statements are not tested."
+            "The published statements are about RMSE without and with NeuRN. This study did not score both, so they "
+            "are not tested."
         )
         return Section("claims", title, (Prose(absent, absent=True),))
     blocks: list[Block] = [Findings(_sentences(data, groups, classes))]
     if len(groups):
         caption = (
             f"RMSE without and with NeuRN of each group: each cell's mean over layers, {_over(groups)}. It holds where "
-            "the difference has the published sign, q < 0.05 (paired sign flips, Benjamini–Hochberg over all groups) "
-            "and the 95 % interval (donors, then cells) leaves out 0; it is contradicted where all of that is so with "
-            "the other sign. Of one donor only cells are resampled, and of fewer than six donors cells are flipped. "
-            "Groups of two coordinates, each model and the RMSEs are in the table beside this page."
+            "the difference has the published sign, q < 0.05 (signs flipped by donor, Benjamini–Hochberg over all "
+            "testable groups) and the 95 % interval (donors, then cells; of one donor its cells alone) leaves out 0; "
+            "it is contradicted where all of that is so with the other sign. It cannot tell where no layer is closer "
+            "to the cells than with the scenes shuffled, and where so few donors allow no p of 0.05, which leaves "
+            "neither p nor q. Fezf2 is judged by its difference less that of the other groups of its kind, donors "
+            "permuted. Groups of two coordinates, each model and the RMSEs are in the table beside this page."
         )
         names = groups["group"].where(groups["group_by"] != "all", GROUP_NAMES["all"])
         blocks.append(table_block(_told(groups.assign(group=names)), _GROUPS, caption, csv="claims"))
     if len(classes):
         table = classes.assign(layer=[variant_label(name) for name in classes["layer_variant"]])
         caption = (
-            "RMSE of excitatory less that of inhibitory cells, each cell's mean over layers; donors permuted for q."
+            "RMSE of excitatory less that of inhibitory cells, each cell's mean over layers; donors permuted for q. "
+            "It cannot tell where the donors allow no p of 0.05, or where no layer is closer to the cells of one class "
+            "than with the scenes shuffled."
         )
         blocks.append(table_block(_told(table), _CLASSES, caption, csv="claims"))
     return Section("claims", title, tuple(blocks))
@@ -79,27 +84,29 @@ def _sentences(data: ReportData, groups: pd.DataFrame, classes: pd.DataFrame) ->
     usual = groups[groups["expected"] == "lower"]
     for name, rows in (
         ("RMSE is lower with NeuRN", usual),
-        ("Fezf2, the published exception", groups.drop(usual.index)),
+        ("Fezf2, the published exception, rises against the other groups", groups.drop(usual.index)),
     ):
         if len(rows):
             counts = rows["verdict"].value_counts()
             told = ", ".join(f"{counts[word]} {word}" for word in _WORDS if word in counts)
-            said.append((f"{name}: of {len(rows)} groups, {told}.", ""))
+            groups_are = "1 group" if len(rows) == 1 else f"{len(rows)} groups"
+            said.append((f"{name}: of {groups_are}, {told}.", ""))
     if len(classes):
         row = classes.iloc[0]
         ends = interval(float(row["ci_low"]), float(row["ci_high"]))
         told = f"difference {signed(float(row['difference']))} {ends}, " if ends else ""
+        why = f" ({row['reason']})" if row["verdict"] == CANNOT_TELL and row["reason"] else ""
         said.append(
             (
                 f"RMSE is lower for excitatory than for inhibitory cells ({row['model']}, "
-                f"{variant_label(row['layer_variant'])}): {told}{row['verdict']}.",
+                f"{variant_label(row['layer_variant'])}): {told}{row['verdict']}{why}.",
                 "",
             )
         )
     return said
 
 
-_WORDS = ("holds", "contradicted", "undecided", "not testable")
+_WORDS = ("holds", "contradicted", "undecided", CANNOT_TELL)
 
 
 def _told(table: pd.DataFrame) -> pd.DataFrame:

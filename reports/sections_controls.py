@@ -11,7 +11,7 @@ from .data import ReportData
 from .figures_controls import controls_figure
 from .findings import interval, signed
 from .style import variant_label
-from .views import GROUP_NAMES
+from .views import GROUP_NAMES, shown_metrics
 
 __all__ = ["controls_section"]
 
@@ -39,8 +39,6 @@ _CEILINGS = [
     Column("reason", "why missing"),
 ]
 
-_SHOWN = {"rmse_mean": "RMSE", "kde_iou_population": "KDE-IoU"}
-
 
 def controls_section(data: ReportData) -> Section:
     """Build the section: a figure and a table of controls, and the ceilings of the groups."""
@@ -49,15 +47,17 @@ def controls_section(data: ReportData) -> Section:
         absent = Prose("This study compared no networks with neurons.", absent=True)
         return Section("controls", "Ceilings and controls", (absent,))
     blocks: list[Block] = [figure_block(drawing, "") for drawing in drawings]
-    frames = [condition_scores(data, metric).assign(measure=name) for metric, name in _SHOWN.items()]
+    metrics = shown_metrics(data)
+    frames = [condition_scores(data, metric).assign(measure=name) for metric, name in metrics.items()]
     whole = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
     said = _sentences(whole)
     if said:
         blocks.insert(0, Findings(said))
-    blocks.append(_conditions(whole))
-    ceilings = group_ceilings(data, "rmse_mean")
+    blocks.append(_conditions(whole, list(metrics.values())))
+    metric, name = next(iter(metrics.items()))
+    ceilings = group_ceilings(data, metric)
     if len(ceilings):
-        blocks.append(_ceilings(ceilings))
+        blocks.append(_ceilings(ceilings, name))
     return Section("controls", "Ceilings and controls", tuple(blocks))
 
 
@@ -85,7 +85,7 @@ def _sentences(frame: pd.DataFrame) -> list[tuple[str, str]]:
     return said
 
 
-def _conditions(frame: pd.DataFrame) -> Block:
+def _conditions(frame: pd.DataFrame, names: list[str]) -> Block:
     ends = frame[["ci_low", "ci_high"]].to_numpy(dtype=float)
     counts = frame[["n_clear", "n_layers"]].to_numpy(dtype=float)
     table = frame.assign(
@@ -97,7 +97,7 @@ def _conditions(frame: pd.DataFrame) -> Block:
         clear=[f"{clear:.0f} of {layers:.0f}" if np.isfinite(clear) else None for clear, layers in counts],
     )
     caption = (
-        "RMSE over all pairs and population KDE-IoU to all cells, mean over layers. A random twin is the same network "
+        f"{' and '.join(names)} to all cells, mean over layers. A random twin is the same network "
         "with the same first weights, before training. Shuffled: mean of the scores of cells whose responses were "
         "dealt to other scenes; q < 0.05: layers that are closer than that (one-sided, over groups). The noise ceiling "
         "is half of the trials against all of them, as far apart as all of them are from the truth; the part of it is "
@@ -108,7 +108,7 @@ def _conditions(frame: pd.DataFrame) -> Block:
     return table_block(table, _CONDITIONS, caption, csv="similarity")
 
 
-def _ceilings(frame: pd.DataFrame) -> Block:
+def _ceilings(frame: pd.DataFrame, name: str) -> Block:
     ends = frame[["ci_low", "ci_high"]].to_numpy(dtype=float)
     table = frame.assign(
         group=frame["group"].where(frame["group_by"] != "all", GROUP_NAMES["all"]),
@@ -116,8 +116,8 @@ def _ceilings(frame: pd.DataFrame) -> Block:
         reason=[str(reason) if isinstance(reason, str) and reason else None for reason in frame["reason"]],
     )
     caption = (
-        "Noise ceilings of RMSE by group with the 95 % interval over donors and cells, beside RMSE without and with "
-        "NeuRN (mean over layers and models) and the part of the ceiling that each is. Reliability: Pearson "
+        f"Noise ceilings of {name} by group with the 95 % interval over donors and cells, beside {name} without and "
+        "with NeuRN (mean over layers and models) and the part of the ceiling that each is. Reliability: Pearson "
         "correlation of the representations of two halves of the trials, Spearman–Brown corrected. Where a ceiling or "
         "interval is missing the last column says why."
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from .blocks import Block, Code, Column, Prose, References, Section, figure_block, table_block
 from .data import ReportData
 from .figures_quality import embedding_and_kept, marginal_quantiles, peak_against_time, reliability_by_area
-from .published import CITATIONS
+from .published import ALLEN_CITATIONS, CITATIONS
 
 __all__ = [
     "cells_section",
@@ -111,10 +111,16 @@ def _packages(data: ReportData) -> list[tuple[str, str]]:
 
 def citation_section(data: ReportData) -> Section:
     """Build the section on whom to cite."""
-    lead = (
-        "The neurons are simulated, so no recordings of the Allen Institute are shown; their format, "
-        "stimulus design and cell types are the Allen Brain Observatory's."
-        if data.simulated
-        else "Results that use recordings of the Allen Brain Observatory must cite the Allen Institute as below."
-    )
-    return Section("citations", "Citations", (Prose(lead), References(CITATIONS)))
+    cited = CITATIONS
+    if not data.has_neurons:
+        cited = tuple(entry for entry in CITATIONS if entry not in ALLEN_CITATIONS)
+        lead = "What the similarity matrices ask to be cited stands in their origin, at the top of the page."
+        lead = lead if data.has_brain else "No neurons are part of this study; these are the methods' sources."
+    elif data.simulated:
+        lead = (
+            "The neurons are simulated, so no recordings of the Allen Institute are shown; their format, "
+            "stimulus design and cell types are the Allen Brain Observatory's."
+        )
+    else:
+        lead = "Results that use recordings of the Allen Brain Observatory must cite the Allen Institute as below."
+    return Section("citations", "Citations", (Prose(lead), References(cited)))

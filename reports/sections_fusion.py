@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from alignment.transfer.summary import FEWEST_SEEDS
+
 from .blocks import Block, Cell, Column, Findings, Section, TableBlock, figure_block, heat_cell, table_block
 from .data import ReportData
 from .figures_fusion import attention_figure, design_figure, encoder_figure, numbers
@@ -84,6 +86,8 @@ def _verdict(data: ReportData, target: str) -> str:
     )
     if np.isfinite(tested["ci_low"]):
         said += f" [{signed(100 * tested['ci_low'], 1)}, {signed(100 * tested['ci_high'], 1)}], q = {tested['q']:.2f}"
+    elif isinstance(tested["reason"], str) and tested["reason"]:
+        said += f" ({tested['reason']})"
     same = seeds[(seeds["fuse"] == row["fuse"]) & seeds["responses"].isin(_CONTROLS)]
     beside = [f"{_word(name)} {100 * mean:.1f} %" for name, mean in zip(same["variant"], same["mean"], strict=True)]
     return said + (f". Controls: {', '.join(beside)}." if beside else ".")
@@ -127,6 +131,7 @@ def _ablation(data: ReportData, target: str, words: str) -> TableBlock:
         if name in paired.index:
             tested = paired.loc[name]
             row |= {"difference": _difference(tested), "sort": tested["difference"], "q": tested["q"]}
+            row |= {"reason": tested["reason"] or np.nan}
         rows.append(row)
     columns = [
         Column("variant", "head"),
@@ -137,12 +142,15 @@ def _ablation(data: ReportData, target: str, words: str) -> TableBlock:
         Column("accuracy", "accuracy, %", sort_by="mean"),
         Column("difference", "− reference, points", sort_by="sort"),
         Column("q", "q", 2),
+        Column("reason", "why there is no test"),
         Column("ece", "ECE", 3),
     ]
     caption = (
         f"Heads {words}: accuracy, mean ± standard deviation over seeds; the difference to {_word(reference)} paired "
-        "by seed with its 95 % interval (Student's t), q by Benjamini-Hochberg over the heads; ECE is the expected "
-        "calibration error. Shuffled, random and projected responses say nothing of a brain: a head must pass them, "
+        "by seed with its 95 % interval (Student's t; the spread over seeds is taken to be at least the binomial "
+        f"error over test images, and fewer than {FEWEST_SEEDS} seeds are not tested), q by Benjamini-Hochberg over "
+        "the heads that are tested; ECE is the expected calibration error. Shuffled, random and projected responses "
+        "say nothing of a brain: a head must pass them, "
         "not only the image, for the brain to be what helps."
     )
     return table_block(pd.DataFrame(rows), columns, caption, csv="fusion_paired")

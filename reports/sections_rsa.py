@@ -130,7 +130,7 @@ def _caution(data: ReportData) -> str:
     models = model_names(data)
     said = (
         "Intervals and tests here are over scenes: they say what other scenes would give with these populations and "
-        "these networks, not what other mice or other trainings would. "
+        "these networks, not what other animals or other trainings would. "
     )
     if headline(data) == ("mean", "mean"):
         said += (

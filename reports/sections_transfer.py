@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+
+from alignment.transfer.summary import FEWEST_SEEDS
 
 from .blocks import Block, Cell, Column, Prose, Section, TableBlock, figure_block, heat_cell, table_block
 from .data import ReportData
@@ -16,9 +19,18 @@ from .figures_features import feature_distances_figure
 from .figures_link import FEWEST_GAINS, gain_against_gain
 from .figures_transfer import transfer_accuracy
 from .findings_transfer import say_features
+from .floors_transfer import MARK, floor_values, floors_caption, gain_blocks, reference_condition
 from .published import alignment_beside_published, transfer_beside_published
-from .views import transfer_summary
-from .views_transfer import GAIN_METRICS, condition_labels, gains, ordered_conditions, with_condition
+from .views import shown_metrics, transfer_summary
+from .views_transfer import (
+    GAIN_METRICS,
+    cells_below,
+    condition_labels,
+    gains,
+    ordered_conditions,
+    transfers,
+    with_condition,
+)
 from .words import signed
 
 __all__ = ["link_blocks", "published_section", "transfer_sections", "transfer_table"]
@@ -49,6 +61,7 @@ def _accuracy(data: ReportData) -> list[Block]:
         blocks.append(Prose(sees))
     blocks += [figure_block(drawing, "") for drawing in transfer_accuracy(data)]
     blocks.append(transfer_table(data))
+    blocks += gain_blocks(data)
     differences = condition_differences_figure(data)
     blocks += [figure_block(drawing, "") for drawing in differences]
     if data.has("transfer_paired"):
@@ -81,29 +94,89 @@ def transfer_table(data: ReportData) -> TableBlock:
         "Accuracy (%) on the target's test split, mean ± standard deviation over seeds (none with one "
         f"seed); the colour is the mean, white 0 to teal 100. Rows where source and target agree measure the "
         f"cost within the domain.{seeds} Every run with its 95 % Wilson interval over test images is in the CSV."
+        f"{floors_caption(data)}"
     )
     if len(conditions) <= _WIDE:
-        return _beside(summary, conditions, condition_labels(data), caption)
-    return _below(summary, conditions, condition_labels(data), caption, "transfer")
+        return _beside(data, summary, conditions, caption)
+    return _with_floors(data, _below(summary, conditions, condition_labels(data), caption, "transfer"), summary)
 
 
-def _beside(summary: pd.DataFrame, conditions: list[str], labels: dict[str, str], caption: str) -> TableBlock:
+def _beside(data: ReportData, summary: pd.DataFrame, conditions: list[str], caption: str) -> TableBlock:
+    labels, marked = condition_labels(data), _marked(data)
     columns = [Column("source", "source"), Column("target", "target"), Column("model", "model")]
     columns += [Column(name, f"{labels[name]}, %", 1) for name in conditions]
     both = {"baseline", "neurn"} <= set(conditions)
     if both:
         columns.append(Column("gain", "NeuRN − baseline, points", 1, signed=True))
     rows = []
-    for key, part in summary.groupby(["source", "target", "model"], sort=False):
-        found = part.set_index("condition")
-        cells = [Cell(str(name), str(name).lower()) for name in key]
-        cells += [_spread_cell(found, name) for name in conditions]
-        if both:
-            gain = 100 * (found["mean"].get("neurn", np.nan) - found["mean"].get("baseline", np.nan))
-            known = bool(np.isfinite(gain))
-            cells.append(Cell(signed(gain, 1) if known else "–", repr(gain) if known else "", True))
-        rows.append(tuple(cells))
+    for (source, target), transfer in summary.groupby(["source", "target"], sort=False):
+        for model, part in transfer.groupby("model", sort=False):
+            found = part.set_index("condition")
+            cells = _words(source, target, model)
+            cells += [_spread_cell(found, name, mark=(model, source, target, name) in marked) for name in conditions]
+            if both:
+                gain = 100 * (found["mean"].get("neurn", np.nan) - found["mean"].get("baseline", np.nan))
+                known = bool(np.isfinite(gain))
+                cells.append(Cell(signed(gain, 1) if known else "–", repr(gain) if known else "", True))
+            rows.append(tuple(cells))
+        for floor, values in floor_values(data, source, target).items():
+            for name, found in _unlike_models(values).items():
+                cells = [*_words(source, target, floor + name), *(_share_cell(found.get(name)) for name in conditions)]
+                rows.append((*cells, *([Cell("–", "", True)] if both else [])))
     return TableBlock(tuple(columns), tuple(rows), caption, "transfer")
+
+
+def _words(*texts: object) -> list[Cell]:
+    return [Cell(str(text), str(text).lower()) for text in texts]
+
+
+def _marked(data: ReportData) -> set[tuple[str, ...]]:
+    """Return the model, source, target and condition of every network that lies below a floor."""
+    below = cells_below(data)[["model", "source", "target", "layer_variant"]]
+    return set(below.itertuples(index=False, name=None))
+
+
+def _unlike_models(values: dict[tuple[str, str], float]) -> dict[str, dict[str, float]]:
+    """Return a floor by layer variant: once where all models have the same, else for each model by its name."""
+    by_model: dict[str, dict[str, float]] = {}
+    for (model, variant), value in values.items():
+        by_model.setdefault(model, {})[variant] = value
+    first = next(iter(by_model.values()), {})
+    if all(found == first for found in by_model.values()):
+        return {"": first} if first else {}
+    return {f", {model}": found for model, found in by_model.items()}
+
+
+def _share_cell(share: float | None) -> Cell:
+    if share is None or not np.isfinite(share):
+        return Cell("–", "", True)
+    return heat_cell(Cell(f"{100 * share:.1f}", repr(100 * share), True), share)
+
+
+def _with_floors(data: ReportData, block: TableBlock, summary: pd.DataFrame) -> TableBlock:
+    """Add the floors' rows to a table with a column per model, and mark the networks below them."""
+    labels, marked, reference = condition_labels(data), _marked(data), reference_condition(data)
+    models = [str(model) for model in pd.unique(summary["model"])]
+    rows: list[tuple[Cell, ...]] = []
+    for source, target in transfers(summary):
+        for row in block.rows:
+            if (row[0].text, row[1].text) != (source, target):
+                continue
+            own = row[2].text == labels[reference]
+            cells = [
+                dataclasses.replace(cell, text=f"{cell.text} {MARK}")
+                if own and (model, source, target, reference) in marked
+                else cell
+                for model, cell in zip(models, row[3:], strict=True)
+            ]
+            rows.append((*row[:3], *cells))
+        for floor, values in floor_values(data, source, target).items():
+            chosen = ["baseline"] if floor == "chance" else ["baseline", "neurn"]
+            for name in (name for name in chosen if any(variant == name for _, variant in values)):
+                label = floor if name == "baseline" else f"{floor}, {labels[name]}"
+                cells = [_share_cell(values.get((model, name))) for model in models]
+                rows.append((*_words(source, target, label), *cells))
+    return dataclasses.replace(block, rows=tuple(rows))
 
 
 def _below(
@@ -124,13 +197,13 @@ def _below(
     return TableBlock(tuple(columns), tuple(rows), caption, csv)
 
 
-def _spread_cell(found: pd.DataFrame, name: str, reverse: bool = False) -> Cell:
+def _spread_cell(found: pd.DataFrame, name: str, reverse: bool = False, mark: bool = False) -> Cell:
     """Write ``mean`` ± ``sd`` of a row in percent, coloured by the mean unless it is one where less is better."""
     if name not in found.index:
         return Cell("–", "", True)
     mean, spread = 100 * float(found.loc[name, "mean"]), 100 * float(found.loc[name, "sd"])
     text = f"{mean:.1f} ± {spread:.1f}" if np.isfinite(spread) else f"{mean:.1f}"
-    cell = Cell(text, repr(mean), True)
+    cell = Cell(f"{text} {MARK}" if mark else text, repr(mean), True)
     return cell if reverse else heat_cell(cell, mean / 100)
 
 
@@ -142,16 +215,20 @@ def _paired(data: ReportData) -> list[Block]:
         return []
     percent = {name: 100 * chosen[name].astype(float) for name in ("difference", "ci_low", "ci_high")}
     table = chosen.assign(**percent)
-    tests = int((paired["reference"] == "baseline").sum())
-    one = "" if table["ci_low"].notna().any() else " With one seed there is no interval, no p and no q."
+    table = table.assign(reason=table["reason"].replace("", np.nan))
+    tests = int(paired.loc[paired["reference"] == "baseline", "p"].notna().sum())
+    none = "" if table["ci_low"].notna().any() else " No row can be tested, so there is no interval, no p and no q."
     columns = [Column("source", "source"), Column("target", "target"), Column("model", "model")]
     columns += [Column("difference", "NeuRN − baseline, points", 1, signed=True)]
     columns += [Column("ci_low", "95 % from", 1, signed=True), Column("ci_high", "to", 1, signed=True)]
     columns += [Column("p", "p", 4), Column("q", "q", 4), Column("seeds", "seeds")]
+    columns += [Column("reason", "why there is no test")]
     caption = (
         "NeuRN minus baseline, paired by seed: mean difference (percentage points), 95 % interval and p of Student's t "
-        f"over seeds, q by Benjamini–Hochberg over the {tests} tests against the baseline. The interval tells how "
-        f"trainings vary on the same images.{one} All layers and methods, also against NeuRN, are in the CSV."
+        "over seeds, whose spread is taken to be at least the binomial error of the accuracies over the test images; "
+        f"q by Benjamini–Hochberg over the {tests} tests against the baseline. Fewer than {FEWEST_SEEDS} seeds are not "
+        f"tested. The interval tells how trainings vary on the same images.{none} "
+        "All layers and methods, also against NeuRN, are in the CSV."
     )
     return [table_block(table, columns, caption, csv="transfer_paired")]
 
@@ -275,7 +352,7 @@ def published_section(data: ReportData) -> Section:
         blocks.append(table_block(table, _TRANSFER_COLUMNS, caption))
         if table["ours"].isna().all():
             blocks.append(Prose("None of the published source–target pairs is part of this study.", absent=True))
-    if data.has("similarity"):
+    if "rmse_mean" in shown_metrics(data):
         own = "simulated neurons" if data.simulated else "this study's neurons"
         caption = (
             f"Published RMSE (mean over 13 models, read off a figure, ±0.001) beside RMSE to {own}, mean "

@@ -29,7 +29,8 @@ FROM_NEURONS = (
     "fusion_paired",
     "fusion_encoder",
 )
-"""Tables made from neurons: their files carry a ``simulated`` column, so that a copy still says so."""
+"""Tables made from neurons: their files carry a ``simulated`` column, so that a copy still says so; of matrices without
+their neurons, the declared ``origin``."""
 
 
 def export_tables(data: ReportData, folder: Path) -> list[Path]:
@@ -54,7 +55,9 @@ def export_tables(data: ReportData, folder: Path) -> list[Path]:
             continue
         frame = data.table(name)
         if name in FROM_NEURONS and "simulated" not in frame.columns:
-            frame = frame.assign(simulated=data.simulated)
+            # Of populations that are known by matrices alone, only what the study declares can be said.
+            known = data.has_neurons or data.simulated
+            frame = frame.assign(simulated=data.simulated) if known else frame.assign(origin=data.origin)
         written += _write(frame, folder / name)
     if data.architectures is not None:
         written += _write(_architecture_rows(data), folder / "architectures")

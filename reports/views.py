@@ -21,6 +21,7 @@ __all__ = [
     "ordered_variants",
     "paired_groups",
     "primary_representation",
+    "shown_metrics",
     "transfer_differences",
     "transfer_summary",
 ]
@@ -40,6 +41,10 @@ METRIC_NAMES: Final[Mapping[str, str]] = {
     "kde_iou_population": "KDE-IoU, population",
     "kde_iou_unit": "KDE-IoU, single pairs",
 }
+_LEADING: Final = (
+    {"rmse_mean": "RMSE", "rmse_nearest": "RMSE to the nearest unit"},
+    {"kde_iou_population": "KDE-IoU", "kde_iou_unit": "KDE-IoU of single pairs"},
+)
 AREA_ORDER: Final = ("VISp", "VISl", "VISal", "VISpm", "VISam", "VISrl")
 INHIBITORY_GENES: Final = ("Pvalb", "Sst", "Vip")
 
@@ -47,6 +52,13 @@ INHIBITORY_GENES: Final = ("Pvalb", "Sst", "Vip")
 def lower_is_better(metric: str) -> bool:
     """Tell whether a smaller value of a metric means more alike."""
     return metric.startswith("rmse")
+
+
+def shown_metrics(data: ReportData) -> dict[str, str]:
+    """Return the metrics that figures and tables show, one RMSE and one KDE-IoU as far as scored, with short names."""
+    present = set(data.table("similarity")["metric"])
+    firsts = [next(((metric, name) for metric, name in kind.items() if metric in present), None) for kind in _LEADING]
+    return dict(first for first in firsts if first is not None)
 
 
 def primary_representation(table: pd.DataFrame) -> str:
@@ -132,7 +144,7 @@ def group_scores(data: ReportData, group_by: str, metric: str, variant: str = "n
     -------
     pandas.DataFrame
         Indexed by group: baseline, variant, difference, ci_low, ci_high (of the difference, where the
-        paired table has it), n_tests, n_lower, n_higher, n_cells, n_models, neuron_class.
+        paired table has it), n_tests, n_lower, n_higher, n_cells, n_donors, n_models, neuron_class.
     """
     scores = model_scores(data, group_by, metric)
     both = scores.pivot_table(index=["group", "model"], columns="layer_variant", values="value")
@@ -159,26 +171,29 @@ def paired_groups(data: ReportData, group_by: str, metric: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Indexed by group: difference, ci_low, ci_high (means of the intervals, at least as wide as the
-        mean's), n_tests, n_lower, n_higher (tests with q < 0.05 and a difference below or above zero),
-        neuron_class.
+        mean's), n_tests (those that the donors allow), n_lower, n_higher (tests with q < 0.05 and a difference
+        below or above zero), n_donors, neuron_class.
     """
     paired = data.table("paired")
     chosen = _chosen(
         paired[(paired["layer_variant"] == "neurn") & (paired["reference"] == "baseline")], group_by, metric
     )
     if chosen.empty:
-        return _no_rows(["neuron_class"], ["difference", "ci_low", "ci_high", "n_tests", "n_lower", "n_higher"])
-    numbers = ["difference", "ci_low", "ci_high", "q"]
+        counts = ["n_tests", "n_lower", "n_higher", "n_donors"]
+        return _no_rows(["neuron_class"], ["difference", "ci_low", "ci_high", *counts])
+    numbers = ["difference", "ci_low", "ci_high", "q", "n_donors"]
     chosen = chosen.assign(**{name: pd.to_numeric(chosen[name], errors="coerce") for name in numbers})
     clear = chosen["q"] < 0.05
     chosen = chosen.assign(
-        n_tests=1, n_lower=clear & (chosen["difference"] < 0), n_higher=clear & (chosen["difference"] > 0)
+        n_tests=chosen["q"].notna(),
+        n_lower=clear & (chosen["difference"] < 0),
+        n_higher=clear & (chosen["difference"] > 0),
     )
     # Every model counts once, however many layers were read of it: as in the scores beside.
     by_model = chosen.groupby(["group", "model"])[["difference", "ci_low", "ci_high"]].mean()
     means = by_model.groupby(level="group").mean()
     counts = chosen.groupby("group")[["n_tests", "n_lower", "n_higher"]].sum()
-    frame = means.join(counts)
+    frame = means.join(counts).join(chosen.groupby("group")["n_donors"].max())
     classes = class_of_groups(data, group_by)
     frame["neuron_class"] = [classes.get(group, "both") for group in frame.index]
     return frame.loc[ordered_groups(list(frame.index))]

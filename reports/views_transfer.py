@@ -14,11 +14,14 @@ from .views import lower_is_better, model_scores, transfer_summary
 __all__ = [
     "GAIN_METRICS",
     "alignment_means",
+    "cells_below",
     "condition",
     "condition_colour",
     "condition_labels",
+    "equal_transfers",
     "gains",
     "in_transfers",
+    "judged",
     "ordered_conditions",
     "transfers",
     "unseen_means",
@@ -26,6 +29,7 @@ __all__ = [
 ]
 
 GAIN_METRICS = (("rmse_mean", "fall of RMSE with NeuRN"), ("kde_iou_population", "rise of KDE-IoU with NeuRN"))
+_CELL = ["model", "source", "target"]
 _PLAIN = "plain"
 _JOIN = " + "
 
@@ -84,6 +88,31 @@ def transfers(table: pd.DataFrame, *, unseen: bool = False) -> list[tuple[str, s
 def in_transfers(table: pd.DataFrame, source: str, target: str) -> pd.DataFrame:
     """Return the rows of one source and target."""
     return table[(table["source"] == source) & (table["target"] == target)]
+
+
+def cells_below(data: ReportData) -> pd.DataFrame:
+    """Return the models, sources and targets whose network without a layer lies below chance or nearest neighbours.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of ``transfer_floors``; nothing is concluded about layers from these networks.
+    """
+    floors = data.table("transfer_floors")
+    return floors[floors["reference"].eq(True) & floors["below"].fillna("").ne("")].reset_index(drop=True)
+
+
+def judged(data: ReportData, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a table whose model, source and target are not in :func:`cells_below`."""
+    below = set(cells_below(data)[_CELL].itertuples(index=False, name=None))
+    return table[[cell not in below for cell in table[_CELL].itertuples(index=False, name=None)]]
+
+
+def equal_transfers(data: ReportData, variant: str = "neurn") -> list[tuple[str, str]]:
+    """Return the pairs of source and target whose images a layer makes equal by construction, for every model."""
+    table = data.table("transfer_invariance")
+    table = table[table["layer_variant"] == variant]
+    return [pair for pair in transfers(table) if in_transfers(table, *pair)["equal"].eq(True).all()]
 
 
 def alignment_means(data: ReportData, metric: str) -> pd.DataFrame:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["interval", "signed", "verdict"]
+from alignment.similarity import CANNOT_TELL
+
+__all__ = ["CANNOT_TELL", "interval", "signed", "verdict"]
 
 
 def signed(value: float, digits: int = 4) -> str:

@@ -12,6 +12,7 @@ import requests
 
 from alignment.brain import _allen_layout as layout
 from alignment.brain._network import Network, attempt, read_json
+from alignment.brain.allen.bucket import is_bucket
 from neural_alignment import DataError
 
 __all__ = ["LISTS", "ask", "fetch_list", "file_query", "is_valid"]
@@ -62,7 +63,10 @@ _REQUIRED = {
 def fetch_list(
     session: requests.Session, base: str, name: str, network: Network, stop: threading.Event
 ) -> list[dict[str, Any]]:
-    """Ask for one list, in pages where it is long, and check it."""
+    """Ask for one list, of an API in pages where it is long, and check it."""
+    if is_bucket(base):
+        url = f"{base}/{name}"
+        return _checked(attempt(name, base, network, stop, lambda: read_json(session, url, network, stop)), name, base)
     paged = name == layout.CELLS
     records: list[dict[str, Any]] = []
     while True:
@@ -79,12 +83,16 @@ def fetch_list(
         # A mirror that knows no pages sends more than one at once: all there are.
         if not paged or len(page) != _PAGE:
             break
+    return _checked(records, name, base)
+
+
+def _checked(records: Any, name: str, base: str) -> list[dict[str, Any]]:
     fault = _fault(records, name)
     if fault:
         raise DataError(
             f"{base} sent no valid {name}: {fault}. Nothing was replaced. Check NALIGN_ALLEN_URI, or try again later."
         )
-    return records
+    return list(records)
 
 
 def file_query(experiment_id: int) -> str:

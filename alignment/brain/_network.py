@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import logging
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
+from alignment.brain.allen.bucket import (
+    PUBLIC_BUCKET,
+    BucketAdapter,
+    agrees_with_etag,
+    announced_etag,
+    body_agrees,
+)
 from neural_alignment import DataError, InputError, __version__
 
 __all__ = [
@@ -21,19 +31,24 @@ __all__ = [
     "Cancelled",
     "Network",
     "Transient",
+    "Unreachable",
     "attempt",
     "check_uri",
+    "doors",
     "download",
+    "open_session",
     "read_json",
 ]
 
-DEFAULT_URI = "http://api.brain-map.org"
+DEFAULT_URI = "https://api.brain-map.org"
 
 _CHUNK = 1 << 16
 _RESERVE = 32 << 20  # bytes of disk that a transfer leaves free
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Report = Callable[[int, int | None], object]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,26 +81,56 @@ class Transient(Exception):
         self.wait = wait
 
 
+class Unreachable(DataError):
+    """A server did not answer as it should, however often it was asked."""
+
+
 class Cancelled(Exception):
     """The caller asked for an end."""
 
 
+def doors(uri: str | None) -> tuple[str, ...]:
+    """Return the addresses to ask, in order: the one that was named, or the public bucket and then the Allen API."""
+    if uri:
+        return (check_uri(uri),)
+    if importlib.util.find_spec("s3fs") is None:
+        _log.info("s3fs is not installed: %s alone is asked, not %s.", DEFAULT_URI, PUBLIC_BUCKET)
+        return (DEFAULT_URI,)
+    return PUBLIC_BUCKET, DEFAULT_URI
+
+
 def check_uri(uri: str | None) -> str:
-    """Return the base address without a slash at its end.
+    """Return the base address without a slash at its end; warn once where it is plain http to another machine.
 
     Raises
     ------
     InputError
-        If it is no http or https address.
+        If it is no http, https or s3 address.
     """
     base = (uri or DEFAULT_URI).rstrip("/")
     parts = urlsplit(base)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https", "s3") or not parts.netloc or parts.query or parts.fragment:
         raise InputError(
-            f"The address of the Allen API must be like {DEFAULT_URI} or https://mirror.example.org. Got "
-            f"{base!r} instead. Correct --uri or NALIGN_ALLEN_URI."
+            f"The address of the Allen API must be like {DEFAULT_URI}, https://mirror.example.org or "
+            f"{PUBLIC_BUCKET}. Got {base!r} instead. Correct --uri or NALIGN_ALLEN_URI."
         )
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        _warn_of_http(base)
     return base
+
+
+@lru_cache(maxsize=8)
+def _warn_of_http(base: str) -> None:
+    _log.warning(
+        "%s is plain http: whoever sits on the line can change what comes. Use https where the server has it.", base
+    )
+
+
+def open_session() -> requests.Session:
+    """Open a session that reads http, https and s3 addresses; close it after use."""
+    session = requests.Session()
+    session.mount("s3://", BucketAdapter())
+    return session
 
 
 def attempt(what: str, address: str, network: Network, stop: threading.Event, once: Callable[[], Any]) -> Any:
@@ -105,7 +150,7 @@ def attempt(what: str, address: str, network: Network, stop: threading.Event, on
             said = _said(error)
             if _final(error) or number == network.attempts:
                 tries = f" after {number} attempts" if number > 1 else ""
-                raise DataError(
+                raise Unreachable(
                     f"Could not get {what} from {address}{tries}: {said}. Nothing incomplete was kept "
                     "as data. Check the connection (and NALIGN_ALLEN_URI), then run the same command: "
                     "it goes on from here."
@@ -121,6 +166,8 @@ def read_json(session: requests.Session, url: str, network: Network, stop: threa
     with _get(session, url, network, {}) as response:
         _refuse_status(response)
         body = b"".join(_pieces(response, network, stop))
+        if not body_agrees(body, response.headers):
+            raise Transient("what came has not the digest that the server announced")
     try:
         return json.loads(body)
     except ValueError as error:
@@ -146,6 +193,7 @@ def download(
     known = _read_note(note, url) if held else None
     if known and known["total"] == held:
         report(held, held)  # all had come when an earlier call was stopped
+        _check_digest(part, note, known.get("digest"))
         return
     headers = {}
     if held and known:
@@ -165,7 +213,9 @@ def download(
             start = 0
         _check_room(part, (total or 0) - start)
         validator = _validator(response)
-        note.write_text(json.dumps({"url": url, "total": total, "validator": validator}), encoding="utf-8")
+        digest = announced_etag(response.headers)
+        described = {"url": url, "total": total, "validator": validator, "digest": digest}
+        note.write_text(json.dumps(described), encoding="utf-8")
         done = start
         with part.open("ab" if start else "wb") as stream:
             for piece in _pieces(response, network, stop):
@@ -176,12 +226,26 @@ def download(
         if done > total:
             _discard(part, note)
         raise Transient(f"it was cut short at {done:,} of {total:,} bytes")
+    _check_digest(part, note, digest)
+
+
+def _check_digest(part: Path, note: Path, digest: Any) -> None:
+    if isinstance(digest, str) and agrees_with_etag(part, digest) is False:
+        _discard(part, note)
+        raise Transient("what came has not the digest that the server announced")
 
 
 def _get(session: requests.Session, url: str, network: Network, headers: dict[str, str]) -> requests.Response:
     # Without "identity" the length announced would be that of a compressed body.
     headers = {"Accept-Encoding": "identity", "User-Agent": f"neural-alignment/{__version__}", **headers}
-    return session.get(url, headers=headers, stream=True, timeout=(network.timeout, network.timeout))
+    response = session.get(url, headers=headers, stream=True, timeout=(network.timeout, network.timeout))
+    if url.startswith("https:") and any(hop.url.startswith("http:") for hop in (*response.history, response)):
+        response.close()
+        raise DataError(
+            f"{url} leads to {response.url}, which is plain http: whoever sits on the line could change what comes. "
+            "Nothing was fetched. Name an address that stays with https (NALIGN_ALLEN_URI, --uri)."
+        )
+    return response
 
 
 def _pieces(response: requests.Response, network: Network, stop: threading.Event) -> Iterator[bytes]:

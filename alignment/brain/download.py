@@ -8,6 +8,7 @@ checked, and only then renamed into AllenSDK's cache layout, where AllenSDK find
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import threading
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import requests
 from filelock import FileLock, Timeout
@@ -29,11 +30,14 @@ from alignment.brain._network import (
     Cancelled,
     Network,
     Transient,
+    Unreachable,
     attempt,
-    check_uri,
+    doors,
     download,
+    open_session,
 )
 from alignment.brain._nwb_check import check_nwb
+from alignment.brain.allen.bucket import is_bucket
 from neural_alignment import DataError, InputError
 
 __all__ = [
@@ -50,6 +54,9 @@ __all__ = [
 BYTES_PER_EXPERIMENT = (100_000_000, 300_000_000)
 
 _FAILURES_IN_A_ROW = 3
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class Transfer(NamedTuple):
@@ -96,7 +103,8 @@ def fetch_manifests(
     folder : str or path
         Created if need be. Lists already there are kept if they are valid, unless ``refresh``.
     uri : str, optional
-        Base address of the API or a mirror; AllenSDK's own by default.
+        Base address of an API, a mirror or a bucket (``s3://...``); by default the Institute's public bucket and,
+        for what it does not give, its API, both over https.
     cells : bool
         Also the metrics of about 63,000 cells, in pages of 2,000.
     refresh : bool
@@ -118,15 +126,15 @@ def fetch_manifests(
     DataError
         If a list cannot be had or is not valid; one that is there is left as it was.
     """
-    target, base = _prepare(folder), check_uri(uri)
+    ways, target = _Doors(uri), _prepare(folder)
     patience, stop = network or Network(), threading.Event()
     names = [name for name in LISTS if cells or name != layout.CELLS]
-    with _guarded(target), requests.Session() as session:
+    with _guarded(target), open_session() as session:
         for number, name in enumerate(names):
             path = target / name
             with _locked(target, name, stop):
                 if refresh or not is_valid(path, name):
-                    records = fetch_list(session, base, name, patience, stop)
+                    records = ways.ask(lambda base, name=name: fetch_list(session, base, name, patience, stop))  # type: ignore[misc]
                     layout.write_json(path, records)
             if progress is not None:
                 progress(number + 1, len(names), name)
@@ -170,7 +178,7 @@ def fetch_experiments(
     ----------
     folder : str or path
     uri : str or None
-        Base address of the API or a mirror; None for AllenSDK's own.
+        As in `fetch_manifests`.
     ids : iterable of int
         Experiments. Two processes that want the same one fetch it once.
     workers : int
@@ -196,11 +204,11 @@ def fetch_experiments(
         lie under hidden names from which the next call goes on.
     """
     numbers = _checked(ids)
-    base, target = check_uri(uri), _prepare(folder)
+    ways, target = _Doors(uri), _prepare(folder)
     check_integer(workers, "workers", "fetch_experiments", low=1, high=16)
     _preflight(target, numbers, bytes_per_file)
     (target / layout.NWB_FOLDER).mkdir(exist_ok=True)
-    job = _Job(target, base, network or Network(), _Meter(len(numbers), progress))
+    job = _Job(target, ways, network or Network(), _Meter(len(numbers), progress))
     with _guarded(target):
         job.run(numbers, workers)
     return [layout.nwb_path(target, number) for number in numbers]
@@ -247,11 +255,37 @@ class _Meter:
         self._progress(Transfer(self._done, self._files, done, max(total, done), rate, left, text))
 
 
+class _Doors:
+    """The addresses that are asked, one after another; one that could not be reached is not asked again."""
+
+    def __init__(self, uri: str | None) -> None:
+        self._open = list(doors(uri))
+
+    def ask(self, once: Callable[[str], T]) -> T:
+        """Return the answer of the first address that has one; raise what the last said, and what those before it."""
+        faults: list[str] = []
+        for base in (waiting := list(self._open)):
+            try:
+                return once(base)
+            except DataError as error:
+                if base == waiting[-1]:
+                    if faults:
+                        raise DataError(f"{error} Asked before: {' '.join(faults)}") from error
+                    raise
+                faults.append(str(error))
+                lost = isinstance(error, Unreachable) and base in self._open
+                if lost:
+                    self._open.remove(base)
+                following = waiting[waiting.index(base) + 1]
+                _log.log(logging.WARNING if lost else logging.INFO, "%s Asking %s.", error, following)
+        raise AssertionError("unreachable: there is always a door")
+
+
 class _Job:
     """One call's transfers."""
 
-    def __init__(self, folder: Path, base: str, network: Network, meter: _Meter) -> None:
-        self.folder, self.base, self.network, self.meter = folder, base, network, meter
+    def __init__(self, folder: Path, ways: _Doors, network: Network, meter: _Meter) -> None:
+        self.folder, self.ways, self.network, self.meter = folder, ways, network, meter
         self.stop = threading.Event()
 
     def run(self, numbers: list[int], workers: int) -> None:
@@ -294,14 +328,17 @@ class _Job:
             if path.is_file() and _is_whole(path, number):
                 self.meter.finish(number, "was there")
                 return
-            with requests.Session() as session:
-                url = self._link(session, number)
-                part = path.with_name(f".{path.name}.part")
-                what = f"experiment {number}"
-                attempt(what, url, self.network, self.stop, lambda: self._once(session, url, part, number))
+            part = path.with_name(f".{path.name}.part")
+            with open_session() as session:
+                self.ways.ask(lambda base: self._transfer(session, base, part, number))
             part.replace(path)
             part.with_name(part.name + ".json").unlink(missing_ok=True)
         self.meter.finish(number, "fetched")
+
+    def _transfer(self, session: requests.Session, base: str, part: Path, number: int) -> None:
+        url = f"{base}/{layout.NWB_FOLDER}/{number}.nwb" if is_bucket(base) else self._link(session, base, number)
+        what = f"experiment {number}"
+        attempt(what, url, self.network, self.stop, lambda: self._once(session, url, part, number))
 
     def _once(self, session: requests.Session, url: str, part: Path, number: int) -> None:
         def report(done: int, total: int | None) -> None:
@@ -315,21 +352,21 @@ class _Job:
             part.unlink()
             raise Transient(f"what came cannot be read: {error}") from error
 
-    def _link(self, session: requests.Session, number: int) -> str:
+    def _link(self, session: requests.Session, base: str, number: int) -> str:
         what = f"the address of experiment {number}"
-        records = ask(session, self.base, file_query(number), what, self.network, self.stop)
+        records = ask(session, base, file_query(number), what, self.network, self.stop)
         if not records:
             raise InputError(
-                f"Unknown experiment {number}: {self.base} has no NWB file of it. See "
+                f"Unknown experiment {number}: {base} has no NWB file of it. See "
                 "'nalign observatory list' for those there are."
             )
         link = records[0].get("download_link") if isinstance(records[0], dict) else None
         if not isinstance(link, str) or not link.startswith("/") or link.startswith("//"):
             raise DataError(
-                f"{self.base} gives no address for experiment {number} (download_link {link!r}). Is it an "
+                f"{base} gives no address for experiment {number} (download_link {link!r}). Is it an "
                 "Allen API? Check NALIGN_ALLEN_URI."
             )
-        return self.base + link
+        return base + link
 
 
 def _reads_as_json(path: Path) -> bool:

@@ -53,8 +53,8 @@ class Observatory:
     folder : str or path
         The folder. It need not exist yet when data are to be fetched into it.
     uri : str, optional
-        Base address of the Allen API or of a mirror; by default the environment variable
-        ``NALIGN_ALLEN_URI``, else AllenSDK's own.
+        Base address of an Allen API, a mirror or a bucket (``s3://...``); by default the environment variable
+        ``NALIGN_ALLEN_URI``, else the Institute's public bucket and its API, over https.
     reader : {"auto", "allensdk", "own"}
         Who reads the NWB files: ``auto`` is AllenSDK where it is installed, else our own reader. Both give the same
         values.

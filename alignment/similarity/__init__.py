@@ -6,7 +6,7 @@ decided where they are made; neurons and units need the same kind, scaled alike.
 
 from .ceiling import NoiseCeiling, noise_ceiling, normalise, spearman_brown, split_halves
 from .ceiling_groups import CEILING_KINDS, GroupCeilings, group_ceilings
-from .claims import published_claims
+from .claims import CANNOT_TELL, exception_contrasts, published_claims
 from .compare import LOWER_IS_CLOSER, GroupComparison, compare_groups, scene_halves
 from .groups import CELL_METRICS, METRICS, GroupScores, score_groups, score_layers
 from .inference import Interval, PairedTest, benjamini_hochberg, bootstrap, paired_permutation
@@ -19,6 +19,7 @@ from .rsa import CkaTest, RdmTest, cka_permutation_test, compare_rdms, linear_ck
 from .scene_null import null_scores, scene_null_table
 
 __all__ = [
+    "CANNOT_TELL",
     "CEILING_KINDS",
     "CELL_METRICS",
     "LOWER_IS_CLOSER",
@@ -41,6 +42,7 @@ __all__ = [
     "cka_permutation_test",
     "compare_groups",
     "compare_rdms",
+    "exception_contrasts",
     "group_ceilings",
     "kde_densities",
     "kde_iou",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["NO_CELLS", "remarks"]
+__all__ = ["NO_CELLS", "NO_DONORS", "remarks"]
 
 NO_CELLS = "no cells in this group"
+NO_DONORS = "no donors named: cells count as independent"
 
 
 def remarks(n_cells: int, n_used: int, n_donors: int, missing: str) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,8 +14,10 @@ from alignment._validation import check_integer, check_name, fail
 
 from ._arrays import Array
 from ._cells import CELL_METRICS
+from ._donor_tests import split_test
+from ._remarks import NO_DONORS
 from .groups import check_groups, group_rng
-from .inference import as_extreme, benjamini_hochberg, donor_codes, interval_limits, resample
+from .inference import benjamini_hochberg, donor_codes, flip_units, interval_limits, resample
 from .paired import score_cube
 
 __all__ = ["LOWER_IS_CLOSER", "GroupComparison", "compare_groups", "scene_halves"]
@@ -25,7 +26,7 @@ LOWER_IS_CLOSER: Final = frozenset({"rmse_mean", "rmse_nearest"})
 """Metrics of which a smaller value means more alike; of the others a larger one does."""
 
 _STATISTICS = ("a_value", "a_low", "a_high", "b_value", "b_low", "b_high", "difference", "ci_low", "ci_high", "p")
-_NUMBERS = (*_STATISTICS, "q", "a_cells", "b_cells", "a_donors", "b_donors")
+_NUMBERS = (*_STATISTICS, "p_least", "q", "a_cells", "b_cells", "a_donors", "b_donors")
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class GroupComparison:
         The groups' names.
     table : pandas.DataFrame
         One row a comparison (columns of ``by``), layer and metric: ``a_value`` with its interval ``a_low`` to
-        ``a_high``, the same of b, ``difference`` (a − b) with ``ci_low`` to ``ci_high``, ``p``, ``q``,
-        ``a_cells``, ``b_cells``, ``a_donors``, ``b_donors``, ``permuted`` ("donors" or "cells") and ``note``.
+        ``a_high``, the same of b, ``difference`` (a − b) with ``ci_low`` to ``ci_high``, ``p``, ``p_least``
+        (the smallest p that so many donors can give), ``q``, ``a_cells``, ``b_cells``, ``a_donors``,
+        ``b_donors``, ``permuted`` ("donors", or "cells" where none are named), ``reason`` (why p and q are
+        missing) and ``note``.
     parameters : dict
         How layers were chosen, resamples, permutations, seed: for the provenance.
     sides : (int array, int array)
@@ -123,8 +126,9 @@ def compare_groups(
 
     Cells that both groups hold count for the smaller group alone ("Fezf2-1" against "excitatory" is Fezf2-1
     against the other excitatory cells). Donors and then cells are resampled on each side. For p, which donors
-    belong to which group is permuted where each side has two donors or more and no donor has cells on both;
-    otherwise which cells.
+    belong to which group is permuted, and a donor with cells in both changes its own two parts about; all ways of
+    doing so are tried where they are at most 4,096. Where so few ways leave no p of 0.05 there is neither p nor
+    q, and ``reason`` says so.
 
     Parameters
     ----------
@@ -136,7 +140,7 @@ def compare_groups(
     a, b : str
         The groups to compare.
     donors : (cell,) array, optional
-        Each cell's donor.
+        Each cell's donor. Without, every cell counts as independent, and the note says so.
     layer : str
         ``"best"``: for each comparison and metric the layer that is closest to the cells of both groups
         together in ``selection``. ``"all"``, or a layer's name.
@@ -148,7 +152,7 @@ def compare_groups(
     metrics : sequence of str, optional
         Columns to compare; those of :data:`CELL_METRICS` that the table holds by default.
     bootstraps, permutations, seed : int
-        Resamples (at least 100), permutations (at least 19), and the seed of both.
+        Resamples (at least 100), random permutations (at least 19), and the seed of both.
 
     Returns
     -------
@@ -189,16 +193,23 @@ def compare_groups(
     at, metric_at = (np.array(part) for part in zip(*tests, strict=True))
     scores = [cube[at][:, side, :][np.arange(len(at)), :, metric_at].T for side in sides]
     sampled = [codes[side] for side in sides]
-    statistics, permuted = _statistics(scores, sampled, (a, b), bootstraps, permutations, seed)
+    statistics = _statistics(scores, sampled, (a, b), bootstraps, seed)
+    permuted = flip_units(donors, codes)[1]
+    test = split_test(
+        (scores[0], scores[1]),
+        (sampled[0], sampled[1]) if permuted == "donors" else (sides[0], sides[1]),
+        permutations,
+        group_rng(f"{a} - {b}", seed),
+        noun=permuted.removesuffix("s"),
+    )
     table = keys.iloc[at].reset_index(drop=True).assign(metric=[names[m] for m in metric_at])
-    table = table.assign(**dict(zip(_STATISTICS, statistics, strict=True)))
+    table = table.assign(**dict(zip(_STATISTICS, [*statistics, test.p], strict=True)), p_least=test.p_least)
     by_metric = table.groupby("metric", sort=False)["p"]
     table["q"] = by_metric.transform(lambda p: benjamini_hochberg(p.to_numpy()))
     for name, side in zip("ab", sides, strict=True):
         table[f"{name}_cells"], table[f"{name}_donors"] = len(side), len(np.unique(codes[side]))
     notes += _donor_notes((a, b), sampled, donors is not None)
-    notes += _few_ways(sampled) if permuted == "donors" else []
-    table = table.assign(permuted=permuted, note="; ".join(notes))
+    table = table.assign(permuted=permuted, reason=test.reason, note="; ".join(notes))
     parameters = {
         "layer": layer,
         "selected_on": "other half of the scenes" if layer == "best" else None,
@@ -244,27 +255,18 @@ def _sides(members: dict[str, Array], a: str, b: str, cube: Array, owner: str) -
 
 
 def _donor_notes(names: tuple[str, str], codes: list[Array], donors_known: bool) -> list[str]:
-    notes = []
+    notes = [] if donors_known else [NO_DONORS]
     straddling = len(np.intersect1d(codes[0], codes[1])) if donors_known else 0
     if straddling:
-        notes.append(f"{straddling} donors have cells on both sides: the interval, which ignores that, is wide")
+        have = "1 donor has" if straddling == 1 else f"{straddling} donors have"
+        notes.append(f"{have} cells on both sides: the interval, which ignores that, is wide")
     for name, side in zip(names, codes, strict=True):
         if len(side) == 1:
             notes.append(f"{name}: one cell, no interval")
         elif len(np.unique(side)) == 1:
-            notes.append(f"{name}: one donor, or none named, only cells are resampled")
+            of = "one donor: only its cells" if donors_known else "only cells"
+            notes.append(f"{name}: {of} are resampled, so the interval says nothing of other animals")
     return notes
-
-
-def _few_ways(codes: list[Array]) -> list[str]:
-    """Say where so few donors are permuted that no difference could make p small."""
-    counts = [len(np.unique(side)) for side in codes]
-    ways = math.comb(sum(counts), counts[0])
-    # Of two sides of as many donors, a split and its mirror image differ by as much.
-    least = (2 if counts[0] == counts[1] else 1) / ways
-    if least <= 0.05:
-        return []
-    return [f"p is at least {least:.2f} whatever the difference: {sum(counts)} donors can be parted in {ways} ways"]
 
 
 def _best(
@@ -304,11 +306,10 @@ def _statistics(
     codes: list[Array],
     names: tuple[str, str],
     bootstraps: int,
-    permutations: int,
     seed: int,
-) -> tuple[Array, str]:
-    """Return (statistic, test) and what was permuted; scores are (cell, test) a side."""
-    out = np.full((len(_STATISTICS), scores[0].shape[1]), np.nan)
+) -> Array:
+    """Return (statistic, test), all statistics but p; scores are (cell, test), one array per side."""
+    out = np.full((len(_STATISTICS) - 1, scores[0].shape[1]), np.nan)
     at = {name: position for position, name in enumerate(_STATISTICS)}
     a_value, b_value = (side.mean(axis=0) for side in scores)
     difference = a_value - b_value
@@ -326,19 +327,4 @@ def _statistics(
     if len(draws) == 2:
         limits = interval_limits(draws["a"] - draws["b"], difference, min(independent.values()))
         out[at["ci_low"]], out[at["ci_high"]] = limits
-    apart = len(np.intersect1d(codes[0], codes[1])) == 0 and min(int(code.max()) for code in own) > 0
-    together = np.concatenate(scores)
-    blocks = np.unique(np.concatenate(codes), return_inverse=True)[1] if apart else np.arange(len(together))
-    in_a = len(np.unique(codes[0])) if apart else len(scores[0])
-    counts = np.zeros(out.shape[1])
-    rng = group_rng(" - ".join(names), seed)
-    height = max(1, 2**22 // len(together))
-    for begin in range(0, permutations, height):
-        shape = (min(height, permutations - begin), int(blocks.max()) + 1)
-        side_a = (rng.random(shape).argsort(axis=1) < in_a)[:, blocks].astype(np.float64)
-        size = side_a.sum(axis=1, keepdims=True)
-        sums = side_a @ together
-        null = sums / size - (together.sum(axis=0) - sums) / (len(together) - size)
-        counts += as_extreme(null, difference, "two-sided")
-    out[at["p"]] = (counts + 1) / (permutations + 1)
-    return out, "donors" if apart else "cells"
+    return out

@@ -12,6 +12,7 @@ from alignment._validation import check_choice, check_integer, check_number, fai
 
 from . import _kernels
 from ._arrays import Array, as_array
+from ._donor_tests import flip_test
 
 __all__ = [
     "Interval",
@@ -21,13 +22,10 @@ __all__ = [
     "interval_limits",
     "paired_permutation",
     "resample",
-    "sign_flips",
 ]
 
 # Shares (4 bytes each) held at a time.
 _BLOCK = 2**24
-# Whole donors are flipped from this many on: with fewer, no two-sided p can fall below 0.05 (2 / 2^6 = 0.03).
-LEAST_DONORS_TO_FLIP = 6
 # The widened percentiles of fewer units lie outside of all resamples.
 LEAST_UNITS_FOR_PERCENTILES = 6
 
@@ -68,20 +66,29 @@ class PairedTest:
     difference : float
         Mean of the paired differences.
     p : float
-        (b + 1) / (n + 1), never 0 and never above 1; NaN without pairs.
+        Never 0 and never above 1; NaN where ``p_least`` exceeds 0.05.
+    p_least : float
+        The smallest p that so many donors can give: two-sided 2 / 2ⁿ.
     n_cells, n_donors : int
         Pairs, and the donors they come from.
     flipped : {"donors", "cells"}
-        Whether the signs of whole donors or of single cells were flipped.
+        Whether the signs of whole donors were flipped, or, where no donors are named, of single cells.
+    exact : bool
+        Whether every flip was tried.
+    reason : str
+        Why there is no p; empty where there is one.
     permutations, seed : int
-        How it was made.
+        Of the random flips, where not all were tried.
     """
 
     difference: float
     p: float
+    p_least: float
     n_cells: int
     n_donors: int
     flipped: str
+    exact: bool
+    reason: str
     permutations: int
     seed: int
 
@@ -171,17 +178,18 @@ def paired_permutation(
 ) -> PairedTest:
     """Paired sign-flip test that the mean of a − b (or of a, where b is left out) is zero.
 
-    Cells of one animal share its preparation, so whole donors are flipped where there are at least 6 of them;
-    with fewer, single cells are, and the result says so.
+    Cells of one animal share its preparation, so the signs of whole donors are flipped. Up to 12 donors every one
+    of the 2ⁿ flips is tried, and p is the share of them that is at least as extreme. With fewer than 6 donors no
+    two-sided p can reach 0.05 (2 / 2⁵ = 0.06): then there is none, and ``reason`` says so.
 
     Parameters
     ----------
     a, b : (cell,) arrays
         Two scores of each cell; or the differences alone.
     donors : (cell,) array, optional
-        Each cell's donor.
+        Each cell's donor. Without, every pair counts as independent of the others and is flipped by itself.
     permutations : int
-        Number of random flips, at least 19.
+        Number of random flips, at least 19, where there are more than 4,096 to try.
     alternative : {"two-sided", "less", "greater"}
         ``"less"``: a is smaller than b.
     seed : int
@@ -190,7 +198,7 @@ def paired_permutation(
     Returns
     -------
     PairedTest
-        Difference, p = (b + 1) / (n + 1), counts, and what was flipped.
+        Difference, p, the least p, counts, and what was flipped.
 
     Raises
     ------
@@ -213,13 +221,23 @@ def paired_permutation(
     check_integer(permutations, "permutations", "paired_permutation", low=19)
     check_integer(seed, "seed", "paired_permutation", low=0)
     check_choice(alternative, "alternative", "paired_permutation", ("two-sided", "less", "greater"))
-    observed = differences.mean(keepdims=True)
-    counts = np.zeros(1)
-    for signs in sign_flips(codes, permutations, np.random.default_rng(seed)):
-        counts += as_extreme(signs @ differences[:, None] / len(differences), observed, alternative)
-    p = float((counts[0] + 1) / (permutations + 1))
-    flipped = flipped_units(codes)
-    return PairedTest(float(observed[0]), p, len(differences), int(codes.max()) + 1, flipped, permutations, seed)
+    units, flipped = flip_units(donors, codes)
+    rng = np.random.default_rng(seed)
+    test = flip_test(
+        differences[:, None], units, permutations, rng, alternative=alternative, noun=flipped.removesuffix("s")
+    )
+    return PairedTest(
+        difference=float(differences.mean()),
+        p=float(test.p[0]),
+        p_least=test.p_least,
+        n_cells=len(differences),
+        n_donors=int(codes.max()) + 1,
+        flipped=flipped,
+        exact=test.exact,
+        reason=test.reason,
+        permutations=permutations,
+        seed=seed,
+    )
 
 
 def benjamini_hochberg(p: Any) -> Array:
@@ -289,33 +307,9 @@ def resample(codes: Array, bootstraps: int, rng: np.random.Generator, *, counts:
         yield drawn
 
 
-def sign_flips(codes: Array, permutations: int, rng: np.random.Generator) -> Iterator[Array]:
-    """Yield random signs (some permutations, cell): alike for a donor's cells where donors are flipped."""
-    by_donor = flipped_units(codes) == "donors"
-    height = max(1, min(permutations, _BLOCK // (2 * len(codes))))
-    for begin in range(0, permutations, height):
-        shape = (min(height, permutations - begin), int(codes.max()) + 1 if by_donor else len(codes))
-        signs = rng.integers(2, size=shape, dtype=np.int8).astype(np.float64) * 2 - 1
-        yield signs[:, codes] if by_donor else signs
-
-
-def flipped_units(codes: Array) -> str:
-    """Tell whether whole donors or single cells are flipped."""
-    return "donors" if int(codes.max()) + 1 >= LEAST_DONORS_TO_FLIP else "cells"
-
-
-def as_extreme(null: Array, observed: Array, alternative: str) -> Array:
-    """Count the rows of ``null`` (permutation, test) that lie at least as far out as ``observed`` (test,)."""
-    # Equal means come out unequal in the last digits when they are summed in another order.
-    slack = 1e-9 * np.abs(observed)
-    if alternative == "two-sided":
-        extreme = np.abs(null) >= np.abs(observed) - slack
-    elif alternative == "less":
-        extreme = null <= observed + slack
-    else:
-        extreme = null >= observed - slack
-    counts: Array = extreme.sum(axis=0)
-    return counts
+def flip_units(donors: Any, codes: Array) -> tuple[Array, str]:
+    """Return the unit of each cell that a test flips or permutes, and what units are: donors, or cells without."""
+    return (np.arange(len(codes)), "cells") if donors is None else (codes, "donors")
 
 
 def interval_limits(draws: Array, value: Any, independent: int, level: float = 0.95) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ import numpy as np
 from alignment._validation import check_choice, check_integer, fail
 
 from ._arrays import Array, as_array
-from .inference import as_extreme
+from ._donor_tests import as_extreme
 
 __all__ = ["NullTest", "null_test", "shuffled_scenes"]
 

@@ -12,21 +12,14 @@ from alignment._validation import check_integer, fail
 
 from ._arrays import Array
 from ._cells import CELL_METRICS
-from ._remarks import remarks
+from ._donor_tests import flip_test
+from ._remarks import NO_DONORS, remarks
 from .groups import check_groups, group_rng
-from .inference import (
-    as_extreme,
-    benjamini_hochberg,
-    donor_codes,
-    flipped_units,
-    interval_limits,
-    resample,
-    sign_flips,
-)
+from .inference import benjamini_hochberg, donor_codes, flip_units, interval_limits, resample
 
 __all__ = ["paired_differences"]
 
-_STATISTICS = ("baseline", "variant", "difference", "ci_low", "ci_high", "p")
+_STATISTICS = ("baseline", "variant", "difference", "ci_low", "ci_high", "p", "p_least")
 
 
 def paired_differences(
@@ -51,8 +44,9 @@ def paired_differences(
     groups : mapping of str to index array or boolean mask
         The cells of each group, as positions or over all positions.
     donors : (cell,) array, optional
-        The donor of each position. Intervals resample donors, then cells. Signs are flipped by donor in
-        groups of at least 6 donors, by cell in others, as the column ``flipped`` says.
+        The donor of each position. Intervals resample donors, then cells. Signs of whole donors are flipped,
+        every flip of up to 12 donors; a group of fewer than 6 donors, of which no p can reach 0.05, has neither p
+        nor q. Without donors every cell counts as independent, as the columns ``flipped`` and ``note`` say.
     by : sequence of str
         Columns whose values tell comparisons apart and pair them, such as ``("layer_index",)``.
     metrics : sequence of str, optional
@@ -64,8 +58,9 @@ def paired_differences(
     -------
     pandas.DataFrame
         ``by`` columns, ``group``, ``metric``, ``baseline``, ``variant`` (means), ``difference``, ``ci_low``,
-        ``ci_high``, ``p``, ``q`` (Benjamini–Hochberg over the groups of a comparison and metric),
-        ``n_cells``, ``n_donors``, ``resampled``, ``flipped``, ``reason`` (why something is NaN), ``note``.
+        ``ci_high``, ``p``, ``p_least`` (the smallest p that the group's donors can give), ``q``
+        (Benjamini–Hochberg over the testable groups of a comparison and metric), ``n_cells``, ``n_donors``,
+        ``resampled``, ``flipped``, ``reason`` (why something is NaN), ``note``.
 
     Raises
     ------
@@ -91,7 +86,7 @@ def paired_differences(
     members = check_groups(groups, n_cells, owner)
     codes = donor_codes(donors, n_cells, owner)
     tables = [
-        _group(group, index, first, second, keys, names, codes, bootstraps, permutations, seed)
+        _group(group, index, first, second, keys, names, codes, donors, bootstraps, permutations, seed)
         for group, index in members.items()
     ]
     table = pd.concat(tables, ignore_index=True)
@@ -168,6 +163,7 @@ def _group(
     keys: pd.DataFrame,
     names: list[str],
     codes: Array,
+    donors: Any,
     bootstraps: int,
     permutations: int,
     seed: int,
@@ -177,7 +173,9 @@ def _group(
     tests = len(keys) * len(names)
     statistics = np.full((len(_STATISTICS), tests), np.nan)
     n_donors = len(np.unique(codes[used]))
+    reason, note = remarks(len(index), len(used), n_donors, "a score of theirs is missing")
     resampled = flipped = "none"
+    statistics[6] = 1.0
     if len(used):
         a, b = (x[:, used].transpose(1, 0, 2).reshape(len(used), tests) for x in (first, second))
         differences = b - a
@@ -188,14 +186,13 @@ def _group(
             drawn = np.concatenate([shares @ differences for shares in resample(own, bootstraps, rng)])
             statistics[3:5] = interval_limits(drawn, statistics[2], n_donors if n_donors > 1 else len(used))
             resampled = "donors, cells" if n_donors > 1 else "cells"
-        counts = np.zeros(tests)
-        flipped = flipped_units(own)
-        for signs in sign_flips(own, permutations, rng):
-            counts += as_extreme(signs @ differences / len(used), statistics[2], "two-sided")
-        statistics[5] = (counts + 1) / (permutations + 1)
+        units, flipped = flip_units(donors, own)
+        test = flip_test(differences, units, permutations, rng, noun=flipped.removesuffix("s"))
+        statistics[5], statistics[6] = test.p, test.p_least
+        reason = "; ".join(filter(None, (reason, test.reason)))
+        note = "; ".join(filter(None, (note, NO_DONORS if donors is None else "")))
     table = keys.iloc[np.repeat(np.arange(len(keys)), len(names))].reset_index(drop=True)
     table = table.assign(group=group, metric=names * len(keys), **dict(zip(_STATISTICS, statistics, strict=True)))
-    reason, note = remarks(len(index), len(used), n_donors, "a score of theirs is missing")
     return table.assign(
         n_cells=len(used), n_donors=n_donors, resampled=resampled, flipped=flipped, reason=reason, note=note
     )

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alignment.transfer import fusion
     from alignment.transfer.corruptions import SHIFTS, apply_shift
-    from alignment.transfer.domains import Domain, check_domain, domain_files, list_domains, load_domain
+    from alignment.transfer.domains import Domain, check_domain, domain_files, list_domains, load_domain, shift_between
     from alignment.transfer.evaluation import Evaluation, evaluate, wilson_interval
+    from alignment.transfer.floors import transfer_floors, words_below
+    from alignment.transfer.invariance import EQUAL_SHARE, paired_distances
     from alignment.transfer.link import GainLink, correlate_gains
     from alignment.transfer.methods import METHODS, Batch, Method, create_method
     from alignment.transfer.published import published_transfers
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from alignment.transfer.summary import (
         condition_differences,
         paired_differences,
+        pooled_difference,
         rank_variants,
         summarise_seeds,
     )
@@ -33,9 +36,14 @@ _HOMES = {
     "domain_files": "domains",
     "list_domains": "domains",
     "load_domain": "domains",
+    "shift_between": "domains",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
     "wilson_interval": "evaluation",
+    "transfer_floors": "floors",
+    "words_below": "floors",
+    "EQUAL_SHARE": "invariance",
+    "paired_distances": "invariance",
     "GainLink": "link",
     "correlate_gains": "link",
     "METHODS": "methods",
@@ -48,6 +56,7 @@ _HOMES = {
     "feature_distances": "statistics",
     "condition_differences": "summary",
     "paired_differences": "summary",
+    "pooled_difference": "summary",
     "rank_variants": "summary",
     "summarise_seeds": "summary",
     "DivergenceError": "training",
@@ -56,6 +65,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "EQUAL_SHARE",
     "METHODS",
     "SHIFTS",
     "Batch",
@@ -79,11 +89,16 @@ __all__ = [
     "list_domains",
     "load_domain",
     "paired_differences",
+    "paired_distances",
+    "pooled_difference",
     "published_transfers",
     "rank_variants",
+    "shift_between",
     "summarise_seeds",
     "train",
+    "transfer_floors",
     "wilson_interval",
+    "words_below",
 ]
 
 

@@ -38,8 +38,9 @@ class RandConv(Method):
 
     Notes
     -----
-    Xu et al. (2021), Robust and generalizable visual representation learning via random convolutions (ICLR),
-    sections 3 and 4: sizes 1 to 7, mixing, consistency weight 10.
+    After Xu et al. (2021), Robust and generalizable visual representation learning via random convolutions (ICLR),
+    sections 3 and 4: sizes 1 to 7. Not as published: there the originals are kept with mixing off and weight 5
+    (RC_img), or never kept with mixing and weight 10 (RC_mix), and validation is on random convolutions.
     """
 
     def __init__(self, sizes: tuple[int, ...] = (1, 3, 5, 7), keep: float = 0.5, consistency: float = 10.0) -> None:
@@ -92,8 +93,9 @@ class AugMix(Method):
 
     Notes
     -----
-    Hendrycks et al. (2020), AugMix: a simple data processing method to improve robustness and uncertainty
-    (ICLR); severity 3 and weight 12 as there.
+    After Hendrycks et al. (2020), AugMix: a simple data processing method to improve robustness and uncertainty
+    (ICLR); severity 3 and weight 12 as there. Not as published: torchvision's operations include brightness,
+    colour, contrast and sharpness, which the paper leaves out.
     """
 
     def __init__(self, severity: int = 3, consistency: float = 12.0, groups: int = 8) -> None:

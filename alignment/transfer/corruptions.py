@@ -8,7 +8,7 @@ corruptions of :mod:`alignment.transfer.severities` count in severities from 1 t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["SHIFTS", "Shift", "apply_shift"]
+__all__ = ["SHIFTS", "Shift", "apply_shift", "exact_shift"]
 
 Images = npt.NDArray[np.uint8]
 
@@ -174,14 +174,49 @@ def apply_shift(images: Images, shift: str, strength: int | None = None, seed: i
     """
     import torch
 
-    check_choice(shift, "shift", "apply_shift", list(SHIFTS))
+    shifted, start = np.empty_like(images), 0
+    for part in _shifted(images, shift, strength, seed, "apply_shift"):
+        shifted[start : start + len(part)] = part.round_().to(torch.uint8).numpy()
+        start += len(part)
+    return shifted
+
+
+def exact_shift(images: Images, shift: str, strength: int | None = None, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Shift a stack of images without rounding the result to whole grey levels.
+
+    Parameters
+    ----------
+    images, shift, strength, seed
+        As of :func:`apply_shift`, whose result is this one rounded.
+
+    Returns
+    -------
+    (n, channel, y, x) float32 array
+        In [0, 255].
+
+    Raises
+    ------
+    InputError
+        As of :func:`apply_shift`.
+
+    Examples
+    --------
+    >>> float(exact_shift(np.full((1, 3, 2, 2), 11, np.uint8), "inversion", 50)[0, 0, 0, 0])
+    127.5
+    """
+    parts = [part.numpy() for part in _shifted(images, shift, strength, seed, "exact_shift")]
+    return np.concatenate(parts) if parts else np.empty(images.shape, np.float32)
+
+
+def _shifted(images: Images, shift: str, strength: int | None, seed: int, caller: str) -> Iterator[Tensor]:
+    """Yield the shifted images part by part, floats clipped to [0, 255]."""
+    import torch
+
+    check_choice(shift, "shift", caller, list(SHIFTS))
     kind = SHIFTS[shift]
     value = kind.default if strength is None else strength
     check_integer(value, "strength", f"the shift '{shift}'", low=kind.low, high=kind.high)
     generator = torch.Generator().manual_seed(seed)
-    shifted = np.empty_like(images)
     for start in range(0, len(images), 2048):
         part = torch.from_numpy(images[start : start + 2048]).float()
-        result = kind.function(part, float(value), generator)
-        shifted[start : start + 2048] = result.round_().clamp_(0, 255).to(torch.uint8).numpy()
-    return shifted
+        yield kind.function(part, float(value), generator).clamp_(0, 255)

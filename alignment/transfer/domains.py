@@ -25,7 +25,7 @@ from neural_alignment import DataError, InputError, closest
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Domain", "check_domain", "domain_files", "is_whole_folder", "list_domains", "load_domain"]
+__all__ = ["Domain", "check_domain", "domain_files", "is_whole_folder", "list_domains", "load_domain", "shift_between"]
 
 SPLITS = ("train", "test", "all")
 _ALIASES = {
@@ -309,6 +309,37 @@ def load_domain(
     return Domain(name, split, images, raw.labels, raw.classes, *terms)
 
 
+def shift_between(source: str, target: str) -> tuple[str, int | None] | None:
+    """Return the shift that makes a target of a source's own images, with its strength.
+
+    Parameters
+    ----------
+    source, target : str
+        Names as :func:`load_domain` takes them.
+
+    Returns
+    -------
+    tuple of str and int, or None
+        ``None`` where the target has other images, or other content: then no image of it has a partner in the
+        source. A strength of ``None`` is the shift's default.
+
+    Raises
+    ------
+    InputError
+        Unknown domain.
+
+    Examples
+    --------
+    >>> shift_between("mnist", "mnist.rotation-30"), shift_between("digits", "digits_inverted")
+    (('rotation', 30), ('inversion', None))
+    >>> shift_between("mnist", "usps.rotation-30") is None
+    True
+    """
+    here, there = _parse(source), _parse(target)
+    same = (here.base, here.folder) == (there.base, there.folder)
+    return (there.shift, there.strength) if same and here.shift is None and there.shift is not None else None
+
+
 def _check_split(split: str, parsed: _Name) -> None:
     check_choice(split, "split", "load_domain", SPLITS if parsed.base == "folder" else SPLITS[:2])
 
@@ -338,7 +369,7 @@ def _data_folder(data: str | Path | None, name: str) -> Path:
     if data is None:
         raise InputError(
             f"The domain '{name}' is read from files: give the folder that holds them ('data' in the study, "
-            "--data on the command line, $NALIGN_DATA)."
+            "--data on the command line, $NALIGN_DATA). docs/transfer.md has what it holds and where that comes from."
         )
     folder = Path(data).expanduser()
     if not folder.is_dir():

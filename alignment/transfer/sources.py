@@ -279,7 +279,8 @@ def _cifar_files(folder: Path, split: str) -> list[Path]:
             return found
     raise DataError(
         f"CIFAR-100 is not in {folder}: looked for cifar100/{split}_*.npz with the arrays X, y and classes. "
-        "(The published archive is a pickle, which can run code and is not read.)"
+        "(The published archive is a pickle, which can run code and is not read; the images as files, from which "
+        "these can be made: https://github.com/cyizhuo/CIFAR-100-dataset. docs/transfer.md has the layout.)"
     )
 
 

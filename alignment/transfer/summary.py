@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -9,7 +11,13 @@ import pandas as pd
 from alignment._validation import check_choice, check_number
 from neural_alignment import DataError
 
-__all__ = ["condition_differences", "paired_differences", "rank_variants", "summarise_seeds"]
+__all__ = ["condition_differences", "paired_differences", "pooled_difference", "rank_variants", "summarise_seeds"]
+
+FEWEST_SEEDS = 3
+"""Seeds below which a difference gets neither interval nor p."""
+
+_FEW_SEEDS = "not testable: {seeds} seed{s}, and a test needs at least {fewest}"
+_NO_IMAGES = "not testable: the number of test images is not known"
 
 _NEEDED = ("model", "layer_variant", "source", "target", "seed", "accuracy")
 _PLACE = ["model", "layer_variant", "source", "target"]
@@ -56,7 +64,7 @@ def paired_differences(
     Parameters
     ----------
     table : pandas.DataFrame
-        As for :func:`summarise_seeds`.
+        As for :func:`summarise_seeds`, with ``n``, the number of test images of each row.
     variant, reference : str, optional
         The layer variants to compare; only seeds that both have are used.
     level : float, optional
@@ -65,10 +73,10 @@ def paired_differences(
     Returns
     -------
     pandas.DataFrame
-        A row a model, source and target: ``difference`` (mean over seeds), ``ci_low``, ``ci_high``
-        (Student's t), ``p`` (two-sided paired t test), ``q`` (Benjamini-Hochberg over the rows) and
-        ``seeds``. With one seed the interval, p and q are NaN: a difference of one pair says nothing of its
-        spread.
+        One row per model, source and target: ``difference`` (mean over seeds), ``ci_low``, ``ci_high``
+        (Student's t), ``p`` (two-sided paired t test), ``q`` (Benjamini-Hochberg over the rows that can be
+        tested), ``seeds`` and ``reason``. With fewer than three seeds, or without ``n``, the interval, p and q
+        are NaN, and ``reason`` says why; it is empty where there is a test.
 
     Raises
     ------
@@ -81,19 +89,26 @@ def paired_differences(
     -----
     The spread is over trainings on the same images. With three seeds a sign-flip test could not go below p =
     0.25, so the t test is used; it takes the differences to be about normal.
+
+    Accuracies are multiples of 1/n, so a few seeds often agree by chance. Their standard deviation is therefore
+    taken to be at least the binomial error of the difference, the root of the two accuracies' variances
+    p (1 - p) / n, each with two successes and two failures added (Agresti and Coull 1998), so that it is above
+    zero for accuracies of 0 and 1 too. Images that both variants get right or wrong together make the true error
+    smaller: the floor is on the safe side.
     """
     place = [name for name in _check(table) if name != "layer_variant"]
     check_number(level, "level", "paired_differences", low=0, high=1, open_low=True)
     present = list(dict.fromkeys(table["layer_variant"]))
     check_choice(variant, "variant", "paired_differences", present)
     check_choice(reference, "reference", "paired_differences", present)
-    columns = [*place, "seed"]
-    left, right = (table.loc[table["layer_variant"] == name, [*columns, "accuracy"]] for name in (variant, reference))
+    columns, table = [*place, "seed"], _with_images(table)
+    left, right = (
+        table.loc[table["layer_variant"] == name, [*columns, "accuracy", "n"]] for name in (variant, reference)
+    )
     paired = left.merge(right, on=columns, suffixes=("", "_reference"))
     if paired.empty:
         raise DataError(f"No model, transfer and seed has both '{variant}' and '{reference}': nothing to compare.")
-    paired["difference"] = paired["accuracy"] - paired["accuracy_reference"]
-    return _student(paired, place, level)
+    return _student(_subtracted(paired), place, level)
 
 
 def condition_differences(
@@ -109,7 +124,7 @@ def condition_differences(
     Parameters
     ----------
     table : pandas.DataFrame
-        As for :func:`summarise_seeds`; without a ``method`` column all trainings are ``plain``.
+        As for :func:`paired_differences`; without a ``method`` column all trainings are ``plain``.
     variant, method : str, optional
         The layer variant and the method that the others are compared with.
     over_models : bool, optional
@@ -120,9 +135,10 @@ def condition_differences(
     Returns
     -------
     pandas.DataFrame
-        A row a model, layer variant, method, source and target: ``difference``, ``ci_low``, ``ci_high``,
-        ``p``, ``q`` and ``seeds`` as of :func:`paired_differences`, q over all the rows. With
-        ``over_models`` no ``model``, but ``models``, their number. No rows where nothing can be paired.
+        One row per model, layer variant, method, source and target: ``difference``, ``ci_low``, ``ci_high``,
+        ``p``, ``q``, ``seeds`` and ``reason`` as of :func:`paired_differences`, q over all rows that can be
+        tested. With ``over_models`` no ``model``, but ``models``, their number; the models share their test
+        images, so the floor of the spread is the mean of theirs. No rows where nothing can be paired.
 
     Raises
     ------
@@ -146,36 +162,121 @@ def condition_differences(
     check_choice(variant, "variant", "condition_differences", list(dict.fromkeys(table["layer_variant"])))
     check_choice(method, "method", "condition_differences", list(dict.fromkeys(table["method"])))
     chosen = (table["layer_variant"] == variant) & (table["method"] == method)
-    pairing = ["model", "source", "target", "seed"]
-    against = table.loc[chosen, [*pairing, "accuracy"]]
-    paired = table.loc[~chosen, [*place, "seed", "accuracy"]].merge(against, on=pairing, suffixes=("", "_reference"))
-    paired = paired.assign(difference=paired["accuracy"] - paired["accuracy_reference"])
+    pairing, table = ["model", "source", "target", "seed"], _with_images(table)
+    against = table.loc[chosen, [*pairing, "accuracy", "n"]]
+    others = table.loc[~chosen, [*place, "seed", "accuracy", "n"]]
+    paired = _subtracted(others.merge(against, on=pairing, suffixes=("", "_reference")))
     if not over_models:
         return _student(paired, place, level)
     place.remove("model")
     models = paired.groupby(place, sort=False)["model"].nunique().rename("models").reset_index()
-    by_seed = paired.groupby([*place, "seed"], sort=False)["difference"].agg(["mean", "count"]).reset_index()
-    by_seed = by_seed.merge(models, on=place).query("count == models").rename(columns={"mean": "difference"})
+    by_seed = _by_seed(paired, place).merge(models, on=place).query("count == models")
     return _student(by_seed, place, level).merge(models, on=place)
 
 
+def pooled_difference(
+    table: pd.DataFrame, variant: str = "neurn", reference: str = "baseline", level: float = 0.95
+) -> pd.Series[Any]:
+    """Accuracy with a layer minus without it as one number over all models, sources and targets of a table.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As for :func:`paired_differences`.
+    variant, reference : str, optional
+        The layer variants to compare.
+    level : float, optional
+        Coverage of the interval.
+
+    Returns
+    -------
+    pandas.Series
+        ``difference``, ``ci_low``, ``ci_high``, ``p``, ``seeds`` and ``reason`` as of
+        :func:`paired_differences`, averaged seed by seed, over the seeds that have the most combinations of model,
+        source and target.
+
+    Raises
+    ------
+    InputError
+        A variant that the table does not have.
+    DataError
+        Columns are missing, or no seed has both variants.
+
+    Examples
+    --------
+    >>> rows = [("vit", "baseline", 0.5), ("vit", "neurn", 0.75), ("cnn", "baseline", 0.5), ("cnn", "neurn", 0.5)]
+    >>> table = pd.DataFrame(rows, columns=["model", "layer_variant", "accuracy"])
+    >>> pooled = pooled_difference(table.assign(source="mnist", target="usps", seed=0, n=100))
+    >>> float(pooled["difference"]), pooled["reason"]
+    (0.125, 'not testable: 1 seed, and a test needs at least 3')
+    """
+    check_number(level, "level", "pooled_difference", low=0, high=1, open_low=True)
+    place = [name for name in _check(table) if name != "layer_variant"]
+    present = list(dict.fromkeys(table["layer_variant"]))
+    check_choice(variant, "variant", "pooled_difference", present)
+    check_choice(reference, "reference", "pooled_difference", present)
+    table = _with_images(table)
+    left, right = (
+        table.loc[table["layer_variant"] == name, [*place, "seed", "accuracy", "n"]] for name in (variant, reference)
+    )
+    paired = _subtracted(left.merge(right, on=[*place, "seed"], suffixes=("", "_reference"))).assign(all="all")
+    if paired.empty:
+        raise DataError(f"No model, transfer and seed has both '{variant}' and '{reference}': nothing to compare.")
+    by_seed = _by_seed(paired, ["all"])
+    whole = by_seed[by_seed["count"] == by_seed["count"].max()]
+    return _student(whole, ["all"], level).iloc[0].drop(["all", "q"])
+
+
+def _with_images(table: pd.DataFrame) -> pd.DataFrame:
+    return table if "n" in table.columns else table.assign(n=np.nan)
+
+
+def _subtracted(paired: pd.DataFrame) -> pd.DataFrame:
+    """Add the ``difference`` of each row's two accuracies, and its binomial ``error`` over test images."""
+    variance = sum(_binomial_variance(paired[f"accuracy{side}"], paired[f"n{side}"]) for side in ("", "_reference"))
+    return paired.assign(difference=paired["accuracy"] - paired["accuracy_reference"], error=np.sqrt(variance))
+
+
+def _binomial_variance(accuracy: pd.Series[Any], images: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    """Return Agresti and Coull's variance of a share, which is above zero for shares of 0 and 1 too."""
+    n = pd.to_numeric(images, errors="coerce").to_numpy(float)
+    share = (pd.to_numeric(accuracy).to_numpy(float) * n + 2) / (n + 4)
+    return np.asarray(share * (1 - share) / (n + 4))
+
+
+def _by_seed(paired: pd.DataFrame, place: list[str]) -> pd.DataFrame:
+    """Average the differences of each place and seed; all share their images, so errors are averaged too."""
+    grouped = paired.groupby([*place, "seed"], sort=False)
+    means = grouped[["difference", "error"]].mean()
+    return means.assign(count=grouped["difference"].count()).reset_index()
+
+
 def _student(paired: pd.DataFrame, place: list[str], level: float) -> pd.DataFrame:
-    """Return mean, t interval, p and q of the differences of each place, a row of ``paired`` a seed."""
+    """Return mean, t interval, p and q of the differences of each place, with one row of ``paired`` per seed."""
     from scipy.special import stdtr, stdtrit
 
-    grouped = paired.groupby(place, sort=False)["difference"]
-    columns_of = {"difference": grouped.mean(), "sd": grouped.std(), "seeds": grouped.count()}
-    result = pd.DataFrame(columns_of).reset_index()
-    count = result["seeds"].to_numpy(float)
-    freedom = np.where(count > 1, count - 1, np.nan)
-    error = result["sd"].to_numpy(float) / np.sqrt(count)
+    grouped = paired.groupby(place, sort=False)
+    columns = {"difference": grouped["difference"].mean(), "sd": grouped["difference"].std()}
+    columns |= {"floor": grouped["error"].mean(), "seeds": grouped["difference"].count()}
+    result = pd.DataFrame(columns).reset_index()
+    seeds, floor = result["seeds"].to_numpy(int), result["floor"].to_numpy(float)
+    # NaN where there is no test: too few seeds, or a floor that is not known.
+    freedom = np.where(seeds >= FEWEST_SEEDS, seeds - 1.0, np.nan)
+    spread = np.where(np.isnan(floor), np.nan, np.maximum(result["sd"].to_numpy(float), floor))
+    error = spread / np.sqrt(seeds)
     mean = result["difference"].to_numpy(float)
     half = stdtrit(freedom, 0.5 + level / 2) * error
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.abs(mean) / error
-    result = result.assign(ci_low=mean - half, ci_high=mean + half, p=2 * stdtr(freedom, -t))
+    result = result.assign(ci_low=mean - half, ci_high=mean + half, p=2 * stdtr(freedom, -np.abs(mean) / error))
     result["q"] = _adjusted(result["p"].to_numpy(float))
-    return result[[*place, "difference", "ci_low", "ci_high", "p", "q", "seeds"]]
+    result["reason"] = [_reason(count, low) for count, low in zip(seeds, floor, strict=True)]
+    return result[[*place, "difference", "ci_low", "ci_high", "p", "q", "seeds", "reason"]]
+
+
+def _reason(seeds: int, floor: float) -> str:
+    """Say why a difference cannot be tested; nothing where it can."""
+    if seeds < FEWEST_SEEDS:
+        return _FEW_SEEDS.format(seeds=seeds, s="" if seeds == 1 else "s", fewest=FEWEST_SEEDS)
+    return _NO_IMAGES if np.isnan(floor) else ""
 
 
 def rank_variants(table: pd.DataFrame, include_same: bool = False) -> pd.DataFrame:

@@ -40,7 +40,8 @@ class Choice:
         bool, typer.Option("--include-failed", help="Also containers that failed quality control.")
     ] = False
     uri: Annotated[
-        str | None, typer.Option(envvar="NALIGN_ALLEN_URI", help="Base address of the Allen API or a mirror.")
+        str | None,
+        typer.Option(envvar="NALIGN_ALLEN_URI", help="Address of an Allen API, a mirror or a bucket (s3://...)."),
     ] = None
 
     @property

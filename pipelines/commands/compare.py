@@ -170,16 +170,22 @@ def _print(console: Console, found: GroupComparison) -> None:
     if len(table) > _SHOWN:
         console.print(f"The first {_SHOWN} of {len(table)} rows; comparison.csv holds all.")
     console.print(
-        f"RMSE: lower is more alike; KDE-IoU: higher. Permuted: {first['permuted']}; "
-        f"{found.parameters['permutations']:,} permutations, q over the rows of one metric.",
+        f"RMSE: lower is more alike; KDE-IoU: higher. Permuted: {first['permuted']}; of so many, p is "
+        f"at least {first['p_least']:.2g}; q over the rows of one metric.",
         soft_wrap=True,
     )
+    if first["reason"]:
+        console.print(f"{first['reason']}: neither p nor q.", markup=False, soft_wrap=True)
     for note in dict.fromkeys(filter(None, "; ".join(table["note"].unique()).split("; "))):
         console.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _rate(value: float) -> str:
+    return "none" if value != value else f"{value:.3f}"
 
 
 def _rows(title: str, rows: pd.DataFrame) -> Table:
@@ -198,6 +204,6 @@ def _rows(title: str, rows: pd.DataFrame) -> Table:
         span = "none" if pd.isna(row["ci_low"]) else f"{row['ci_low']:+.4f} {row['ci_high']:+.4f}"
         front = "" if row["layer_variant"] == "baseline" else f" {row['layer_variant']}"
         shown.add_row(
-            escape(row["model"] + front), escape(row["layer"]), *values, span, f"{row['p']:.3f}", f"{row['q']:.3f}"
+            escape(row["model"] + front), escape(row["layer"]), *values, span, _rate(row["p"]), _rate(row["q"])
         )
     return shown

@@ -77,7 +77,9 @@ def prune(
     to_size: Annotated[
         str | None, typer.Option(help="Longest unused first, until the store is this small: 20GB.")
     ] = None,
-    damaged: Annotated[bool, typer.Option("--damaged", help="Results that do not match their digests.")] = False,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Results that do not match their digests, and those set aside.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
 ) -> None:
     """Remove results (they can be computed again) and what interrupted runs left behind."""

@@ -15,6 +15,10 @@ GROUPINGS: Final = ("area", "cre_line", "genotype", "cortical_layer", "neuron_cl
 """Coordinates that cells can be grouped by, alone or two together."""
 
 
+OF_GROUPS: Final = frozenset({"kde_iou_population"})
+"""Metrics that have one value for a group of cells and none for a cell."""
+
+
 def _joined(value: Any) -> Any:
     return "+".join(map(str, value)) if isinstance(value, list | tuple) else value
 

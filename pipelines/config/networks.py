@@ -17,6 +17,12 @@ class ModelConfig(Part):
     name: str = Field(min_length=1, description="a zoo name, timm:NAME, torchvision:NAME or module.path:function")
     label: Name | None = Field(None, description="what tables and figures call it; the name by default")
     weights: str = Field("random", description="random, trained (by this study's transfer), a hub tag or a file")
+    origin: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        description="where a file of weights comes from and its licence; told where the file is missing",
+    )
     init: str | None = Field(
         None,
         description="what training starts from: a hub tag or a file, whose classifier is replaced where its classes "

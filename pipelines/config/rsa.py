@@ -24,6 +24,13 @@ class RsaConfig(Part):
         None,
         description="with matrices: the scenes they were measured with, an .npy file (scene, y, x), in their order",
     )
+    origin: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        description="with matrices: where they and the scenes come from, as the report prints it: species, method, "
+        "who made them, licence, address",
+    )
     twins: int = Field(3, ge=0, le=50, description="randomly initialised twins of every network, seeds 0, 1, ...")
     bootstraps: int = Field(1000, ge=100, le=100_000, description="resamples of scenes")
     permutations: int = Field(1000, ge=99, le=1_000_000, description="shuffles of scenes")
@@ -36,4 +43,6 @@ class RsaConfig(Part):
         if (self.matrices is None) != (self.scenes is None):
             given, lacking = ("matrices", "scenes") if self.scenes is None else ("scenes", "matrices")
             raise ValueError(f"'{given}' is given without '{lacking}'; matrices are compared on scenes of their own")
+        if self.origin is not None and self.matrices is None:
+            raise ValueError("'origin' says where 'matrices' come from, and there are none")
         return self

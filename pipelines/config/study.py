@@ -24,10 +24,12 @@ class ComputeConfig(Part):
 
     cluster: Literal["local", "inline", "slurm", "pbs", "sge", "lsf", "htcondor"] = "local"
     scheduler: str | None = Field(None, description="address of a running Dask scheduler, e.g. tcp://host:8786")
-    workers: int = Field(2, ge=1)
-    threads: int = Field(1, ge=1, description="threads a worker")
+    workers: int = Field(2, ge=1, description="processes or jobs; each does one task at a time")
+    threads: int = Field(1, ge=1, description="threads of each worker's arithmetic")
     device: str = "auto"
     options: dict[str, Any] = Field({}, description="passed to the dask-jobqueue cluster")
+    patience: float = Field(60, gt=0, description="minutes without any worker after which a run ends")
+    tries: int = Field(3, ge=1, description="how often a task is begun whose worker stops")
     modules: Path | None = Field(
         None, description="folder of your own networks and methods; by default the study file's"
     )
@@ -72,10 +74,17 @@ class Study(Part):
         if len(set(layers)) < len(layers):
             raise ValueError(f"'layer_variants' lists a name twice: {layers}")
         if self.transfer is not None:
-            self.transfer.pairs(layers)
+            self.transfer.pairs([layer.key for layer in self.transfer_layers])
         if self.fusion is not None:
             self._check_fusion(self.fusion, keys, layers)
         return self
+
+    @property
+    def transfer_layers(self) -> list[LayerConfig]:
+        """Layer variants that are trained on domains: the study's, and Sobel where ``transfer.sobel`` asks for it."""
+        asked = self.transfer is not None and self.transfer.sobel
+        missing = all(layer.name != "sobel" for layer in self.layer_variants)
+        return [*self.layer_variants, *([LayerConfig(name="sobel")] if asked and missing else [])]
 
     def _check_fusion(self, fusion: FusionConfig, models: list[str], layers: list[str]) -> None:
         named = [("encoder", fusion.encoder or models[0], models), ("layer_variant", fusion.layer_variant, layers)]

@@ -59,6 +59,9 @@ class TransferConfig(Part):
         description="which layers train by which methods. each: every layer variant plainly, and every other method "
         "on the baseline; all: every layer variant by every method; or pairs of labels [layer variant, method]",
     )
+    sobel: bool = Field(
+        False, description="a Sobel filter in front as one layer variant more, trained and tested as NeuRN is"
+    )
     pretrain: PretrainConfig | None = Field(None, description="train on another domain first, then fine-tune")
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(256, ge=1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.config import LayerConfig, ModelConfig, Study
+from pipelines.config.comparison import OF_GROUPS
 from pipelines.graph import Task
 from pipelines.planning.brain import KnownObservatory
 from pipelines.planning.controls import compared_layers, control_tasks, known_groups, neurn_layer
@@ -90,7 +91,10 @@ class Alignment:
         return Task("similarity", params, inputs, f"{model.key} {layer.key} {kind}{' twin' if twin else ''}")
 
     def _paired(self, model: ModelConfig, kind: str, compared: Mapping[str, Task], tasks: dict[str, Task]) -> None:
+        """Add the differences of cells' scores, where the study asks for a score that a single cell has."""
         similarity = self.study.similarity
+        if set(similarity.metrics) <= OF_GROUPS:
+            return
         pairs = [("baseline", variant) for variant in compared if variant != "baseline"]
         neurn = neurn_layer(self.study)
         if neurn is not None and "sobel" in compared:

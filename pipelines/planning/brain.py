@@ -97,7 +97,7 @@ def find_observatory(study: Study, store: Store) -> KnownObservatory | Task:
         task = Task("observatory", size, label=f"{config.sessions} sessions")
         if not store.has(task.stage, task.key):
             return task
-        folder = store.path(task.stage, task.key)
+        folder = store.read(task.stage, task.key)
     else:
         folder = Path(str(config.folder))
     source = Observatory(folder, reader=config.reader)

@@ -79,7 +79,7 @@ def control_tasks(study: Study, tasks: Mapping[str, Task], groups: Mapping[str, 
                     "scores": tasks[f"similarity:{name}:{kind}"],
                 }
                 made[f"null:{name}:{kind}"] = Task("null", params, inputs, f"{model.key} {layer.key} {kind}")
-        made |= _claims(study, tasks, kind, shared)
+        made |= _claims(study, {**tasks, **made}, kind, shared)
     return made
 
 
@@ -97,4 +97,6 @@ def _claims(study: Study, tasks: Mapping[str, Task], kind: str, shared: Mapping[
     for name in names:
         inputs[f"baseline:{name}"] = tasks[f"similarity:{name}:baseline:{kind}"]
         inputs[f"variant:{name}"] = tasks[f"similarity:{name}:{variant}:{kind}"]
+        for layer in ("baseline", variant) if study.controls.shuffled_scenes else ():
+            inputs[f"null:{name}:{layer}"] = tasks[f"null:{name}:{layer}:{kind}"]
     return {f"claims:{kind}": Task("claims", params, inputs, kind)}

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
+from alignment.transfer.domains import shift_between
 from cache import Store
-from neural_alignment import InputError
 from pipelines.config import LayerConfig, MethodConfig, ModelConfig, Study
 from pipelines.graph import Task
-from pipelines.planning.sources import own_source
+from pipelines.planning.sources import existing, own_source
 
-__all__ = ["FEATURE_IMAGES", "Networks", "domain_task", "layer_params", "network", "weights_of"]
+__all__ = ["FEATURE_IMAGES", "FLOOR_PIXELS", "Networks", "domain_task", "layer_params", "network", "weights_of"]
 
 FEATURE_IMAGES = 256
 """Images of each domain that are looked at inside the networks: means over channels need no more."""
+
+FLOOR_PIXELS = 16
+"""Side of the grey images whose nearest neighbours are looked for."""
 
 _PLAIN = MethodConfig(name="plain")
 
@@ -29,10 +33,10 @@ class Networks:
         self._sees_target: dict[str, bool] = {}
 
     def transfer(self) -> dict[str, Task]:
-        """Return the targets and the evaluations by name."""
+        """Return the targets, the evaluations and what these are held against by name."""
         if self.config is None:
             return {}
-        layers = {layer.key: layer for layer in self.study.layer_variants}
+        layers = {layer.key: layer for layer in self.study.transfer_layers}
         tasks = {}
         for model in self.study.models:
             if not model.transfer:
@@ -42,6 +46,25 @@ class Networks:
                     for seed in self.config.seeds:
                         chosen = self.config.method(method)
                         tasks.update(self._evaluations(model, layers[layer], chosen, source, seed))
+        return tasks | self._untrained()
+
+    def _untrained(self) -> dict[str, Task]:
+        """Return what needs no network: floors under every accuracy, and distances of images from shifted copies."""
+        assert self.config is not None
+        in_front = {layer.key: layer.made() for layer in self.study.transfer_layers if layer.position == "input"}
+        layers = {"baseline": {"name": "baseline"}} | in_front
+        sizes = sorted({model.image_size for model in self.study.models if model.transfer})
+        tasks = {}
+        for size, source, target in itertools.product(sizes, self.config.sources, self.config.targets):
+            label = f"{source} to {target} at {size} px"
+            params = {"source": source, "target": target, "image_size": size, "layers": layers}
+            inputs = {"source": self.domain(source, "train", size), "target": self.domain(target, "test", size)}
+            tasks[f"floors:{label}"] = Task("floors", {**params, "pixels": FLOOR_PIXELS}, inputs, label)
+            shift = shift_between(source, target)
+            if shift is not None:
+                params |= {"shift": list(shift), "images": FEATURE_IMAGES, "seed": self.study.seed}
+                own = {"source": self.domain(source, "test", size)}
+                tasks[f"invariance:{label}"] = Task("invariance", params, own, label)
         return tasks
 
     def _evaluations(
@@ -180,6 +203,5 @@ def weights_of(model: ModelConfig, store: Store, given: str | None = None) -> tu
     path = Path(model.weights if given is None else given)
     if not path.is_absolute():
         return str(path), {}
-    if not path.is_file():
-        raise InputError(f"The weights of model '{model.key}' are not there: {path}. Mend the path in the study.")
+    existing(path, f"The file of weights of model '{model.key}'", model.origin)
     return store.digest_file(path), {"weights": str(path)}

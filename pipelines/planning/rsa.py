@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cache import Store
-from neural_alignment import InputError
 from pipelines.config import LayerConfig, ModelConfig, RsaConfig, Study
 from pipelines.graph import Task
 from pipelines.planning.controls import compared_layers
 from pipelines.planning.networks import Networks, layer_params, network, weights_of
+from pipelines.planning.sources import existing
 
 __all__ = ["PIXELS", "rsa_tasks"]
 
@@ -33,7 +32,7 @@ def rsa_tasks(study: Study, networks: Networks, cells: Mapping[str, Task] | None
 
     Raises
     ------
-    InputError
+    DataError
         A file that the study names is not there.
     """
     if study.rsa is None:
@@ -71,14 +70,17 @@ class _Rsa:
         return Task("rsa", params, {"brain": self.brain, **read}, label)
 
     def _scenes(self, path: Path) -> Task:
-        content = _digest(self.store, path, "scenes")
+        content = self._digest(path, "scenes")
         params = {"content": content, "sizes": self.sizes}
         return Task("rsa_scenes", params, {}, path.name, {"scenes": str(path)})
 
     def _matrices(self, path: Path) -> Task:
-        content = _digest(self.store, path, "matrices")
+        content = self._digest(path, "matrices")
         where = {"matrices": str(path), "scenes": str(self.config.scenes)}
         return Task("brain_rdms", {"content": content}, {"scenes": self.scenes}, path.name, where)
+
+    def _digest(self, path: Path, what: str) -> str:
+        return self.store.digest_file(existing(path, f"The file of 'rsa.{what}'", self.config.origin))
 
     def _cells(self, population: Task) -> Task:
         params = {"group_by": list(self.study.similarity.group_by), "seed": self.study.seed}
@@ -109,9 +111,3 @@ class _Rsa:
         reading = self.study.activations
         params = {"network": network(model, self.store) | {"seed": seed}, **layer_params(layer, layer.key)}
         return params | {"layers": reading.layers, "batch_size": reading.batch_size}
-
-
-def _digest(store: Store, path: Path, what: str) -> str:
-    if not path.is_file():
-        raise InputError(f"The file of 'rsa.{what}' is not there: {path}. Mend the path in the study.")
-    return store.digest_file(path)

@@ -11,9 +11,9 @@ import xarray as xr
 
 from pipelines.perform import Context, Inputs
 
-__all__ = ["group_labels", "name_layers", "paired", "similarity", "split_groups", "unit_vectors"]
+__all__ = ["BETWEEN", "group_labels", "name_layers", "paired", "similarity", "split_groups", "unit_vectors"]
 
-_BETWEEN = "\t"  # joins a grouping and a group's name into one key; neither can hold it
+BETWEEN = "\t"  # joins a grouping and a group's name into one key; neither can hold it
 
 
 def similarity(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -85,13 +85,11 @@ def group_labels(
     """
     from alignment.brain import group_cells
 
-    found = {f"all{_BETWEEN}all": np.arange(neurons.sizes["cell"])}
+    found = {f"all{BETWEEN}all": np.arange(neurons.sizes["cell"])}
     for by in group_by:
-        found |= {
-            f"{by}{_BETWEEN}{group}": index for group, index in group_cells(neurons, tuple(by.split("+"))).items()
-        }
+        found |= {f"{by}{BETWEEN}{group}": index for group, index in group_cells(neurons, tuple(by.split("+"))).items()}
         for group in (groups or {}).get(by, ()):
-            found.setdefault(f"{by}{_BETWEEN}{group}", np.empty(0, dtype=np.int64))
+            found.setdefault(f"{by}{BETWEEN}{group}", np.empty(0, dtype=np.int64))
     return found
 
 
@@ -117,7 +115,7 @@ def _layers(layers: Mapping[str, xr.Dataset], kind: str, scenes: xr.Dataset) -> 
 
 def split_groups(table: pd.DataFrame) -> pd.DataFrame:
     """Part the keys of :func:`group_labels` into the columns ``group_by`` and ``group``."""
-    pairs = table["group"].str.split(_BETWEEN, n=1, expand=True)
+    pairs = table["group"].str.split(BETWEEN, n=1, expand=True)
     table = table.assign(group=pairs[1])
     table.insert(table.columns.get_loc("group"), "group_by", pairs[0])
     return table

@@ -10,13 +10,15 @@ import pandas as pd
 import xarray as xr
 
 from pipelines.perform import Context, Inputs
-from pipelines.stages.comparison import group_labels, name_layers, split_groups, unit_vectors
+from pipelines.stages.comparison import BETWEEN, group_labels, name_layers, split_groups, unit_vectors
 
 __all__ = ["ceiling", "claims", "null"]
 
 ALL_MODELS = "all models"
 SAME_VALUES = "shuffling scenes leaves the values of a tuning vector, and so their density, as they are"
 _CLASSES = ("excitatory", "inhibitory")
+_COUNTS = ["n_clear", "n_layers"]
+_LEVEL = 0.05
 
 
 def ceiling(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def null(inputs: Inputs, params: Mapping[str, Any], context: Context) -> pd.Data
 
 def claims(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Judge the published statements for every group: each cell's RMSE, mean over layers, by model and over models."""
-    from alignment.similarity import compare_groups, paired_differences, published_claims
+    from alignment.similarity import compare_groups, exception_contrasts, paired_differences, published_claims
 
     del context
     neurons = inputs["representations"]
@@ -101,18 +103,17 @@ def claims(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[
         cells = {side: pd.concat([_model_means(table), table]) for side, table in cells.items()}
     metrics = [name for name in params["metrics"] if name in cells["baseline"]]
     size = {"bootstraps": params["bootstraps"], "permutations": params["permutations"], "seed": params["seed"]}
-    paired = split_groups(
-        paired_differences(
-            cells["baseline"],
-            cells["variant"],
-            group_labels(neurons, params["group_by"], params["groups"]),
-            donors,
-            by=("model",),
-            metrics=metrics,
-            **size,
-        )
-    )
+    labels = group_labels(neurons, params["group_by"], params["groups"])
+    sides = cells["baseline"], cells["variant"]
+    shared: dict[str, Any] = {"by": ("model",), "metrics": metrics, **size}
+    paired = split_groups(paired_differences(*sides, labels, donors, **shared))
     paired = paired.rename(columns={"baseline": "baseline_value", "variant": "variant_value"})
+    contrasts = exception_contrasts(*sides, _groupings(labels), donors, **shared)
+    paired = paired.merge(contrasts, how="left", on=["model", "group_by", "group", "metric"])
+    null = _null_counts(inputs)
+    paired = paired.merge(
+        null.groupby(["model", "group_by", "group", "metric"])[_COUNTS].sum().reset_index(), how="left"
+    )
     members = {name: np.flatnonzero(neurons["neuron_class"].values == name) for name in _CLASSES}
     both = pd.concat(
         [cells["baseline"].assign(layer_variant="baseline"), cells["variant"].assign(layer_variant=params["variant"])]
@@ -128,10 +129,38 @@ def claims(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[
         classes = classes.assign(**dict.fromkeys(("difference", "ci_low", "ci_high", "p", "q"), np.nan))
         classes = classes.assign(reason=f"no {missing} cells")
     classes = classes.drop(columns="layer", errors="ignore").assign(group_by="neuron_class")
+    both_classes = null[(null["group_by"] == "neuron_class") & null["group"].isin(_CLASSES)]
+    fewer = both_classes.groupby(["model", "layer_variant", "metric"])[_COUNTS].min().reset_index()
+    classes = classes.merge(fewer, how="left")
     judged = published_claims(paired, classes, simulated=bool(neurons.attrs["simulated"]))
     judged.insert(0, "representation", params["kind"])
     judged["layer_variant"] = judged["layer_variant"].fillna(params["variant"])
     return {"claims": judged, "parameters": size}
+
+
+def _groupings(labels: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Return the cells of each group of :func:`group_labels`, by what they are grouped by."""
+    groupings: dict[str, dict[str, np.ndarray]] = {}
+    for label, index in labels.items():
+        by, group = label.split(BETWEEN, 1)
+        groupings.setdefault(by, {})[group] = index
+    return groupings
+
+
+def _null_counts(inputs: Inputs) -> pd.DataFrame:
+    """Return how many layers were held against shuffled scenes, and how many of them are closer (q < 0.05).
+
+    One row per model (and all models), layer variant, group and metric; none where the study shuffles no scenes.
+    """
+    keys = ["model", "layer_variant", "group_by", "group", "metric"]
+    parts = [inputs[name] for name in inputs.names("null:")]
+    if not parts:
+        return pd.DataFrame({**{name: pd.Series(dtype=object) for name in keys}, **dict.fromkeys(_COUNTS, np.nan)})
+    table = pd.concat(parts, ignore_index=True)
+    table = table.assign(n_clear=table["q"] < _LEVEL, n_layers=table["q"].notna())
+    counts = table.groupby(keys)[_COUNTS].sum().reset_index()
+    overall = counts.groupby(keys[1:])[_COUNTS].sum().reset_index().assign(model=ALL_MODELS)
+    return pd.concat([overall, counts], ignore_index=True)
 
 
 def _layer_means(cells: pd.DataFrame, model: str) -> pd.DataFrame:

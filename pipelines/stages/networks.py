@@ -12,7 +12,7 @@ import xarray as xr
 
 from pipelines.perform import Context, Inputs
 
-__all__ = ["activations", "domain", "evaluate", "features", "read_network", "train"]
+__all__ = ["activations", "domain", "evaluate", "features", "floors", "invariance", "read_network", "train"]
 
 
 def domain(inputs: Inputs, params: Mapping[str, Any], context: Context) -> xr.Dataset:
@@ -114,6 +114,32 @@ def features(inputs: Inputs, params: Mapping[str, Any], context: Context) -> pd.
     ]
     rows = domains_inside(_trained(params, inputs["trained"]), *samples, device=context.device)
     return rows.assign(images_source=len(samples[0]), images_target=len(samples[1]))
+
+
+def floors(inputs: Inputs, params: Mapping[str, Any], context: Context) -> pd.DataFrame:
+    """Return what an accuracy is held against: chance and nearest training image, one row per layer in front."""
+    from alignment.transfer import Domain, transfer_floors
+
+    del context
+    source, target = (Domain.from_dataset(inputs[name]) for name in ("source", "target"))
+    return transfer_floors(source, target, _layers(params), params["pixels"])
+
+
+def invariance(inputs: Inputs, params: Mapping[str, Any], context: Context) -> pd.DataFrame:
+    """Return how far the source's images and their shifted copies lie apart, one row per layer in front."""
+    from alignment.transfer import Domain, paired_distances
+    from alignment.transfer.images import stratified_subset
+
+    del context
+    source = Domain.from_dataset(inputs["source"])
+    chosen = stratified_subset(source.labels, max(params["images"], len(source.classes)), params["seed"])
+    return paired_distances(_layers(params), source.images[chosen], *params["shift"], seed=params["seed"])
+
+
+def _layers(params: Mapping[str, Any]) -> dict[str, Any]:
+    from alignment.models import create_layer
+
+    return {label: create_layer(**made) for label, made in params["layers"].items()}
 
 
 def activations(inputs: Inputs, params: Mapping[str, Any], context: Context) -> dict[str, xr.Dataset]:

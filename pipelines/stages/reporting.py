@@ -30,15 +30,18 @@ ALLEN_ORIGIN = (
 
 
 def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: Path) -> None:
-    """Write ``report.html``, ``report.pdf``, ``figures/`` and ``tables/`` into ``folder``."""
-    from reports import ReportData, write_report
+    """Write ``report.html``, ``report.pdf``, ``figures/`` and ``tables/`` into ``folder``.
+
+    Where no PDF can be made here all the rest is written, and the provenance says why (``pdf_obstacle``).
+    """
+    from reports import ReportData, pdf_obstacle, write_report
 
     study = params["study"]
     aligned = "population" in inputs
     simulated = aligned and bool(inputs["population"]["responses"].attrs["simulated"])
     context.tell(0, 3, "tables")
     parts = gather_alignment(inputs, study) if aligned else {}
-    compared = gather_rsa(inputs)
+    compared = gather_rsa(inputs, study)
     origin = (SIMULATED_ORIGIN if simulated else ALLEN_ORIGIN) if aligned else compared.pop("origin", "")
     moved = gather_transfer(inputs, study)
     notes = [*parts.pop("notes", ()), *moved.pop("notes", ())]
@@ -61,7 +64,10 @@ def report(inputs: Inputs, params: Mapping[str, Any], context: Context, folder: 
         **gather_fusion(inputs, study),
     )
     context.tell(2, 3, "pages")
-    write_report(data, folder)
+    obstacle = pdf_obstacle()
+    if obstacle:
+        context.notes["pdf_obstacle"] = obstacle
+    write_report(data, folder, pdf=not obstacle)
 
 
 def _sentence(inputs: Inputs, study: Mapping[str, Any], parts: Mapping[str, Any], transfer: bool) -> str:
@@ -76,7 +82,8 @@ def _sentence(inputs: Inputs, study: Mapping[str, Any], parts: Mapping[str, Any]
         )
     if "brain_rdms" in inputs and inputs["brain_rdms"].attrs["kind"] == "matrices":
         count = inputs["brain_rdms"].sizes["population"]
-        said.append(f"beside {count} populations of real mouse visual cortex, by the dissimilarities of scenes")
+        populations = "1 population" if count == 1 else f"{count} populations"
+        said.append(f"beside {populations} given as similarity matrices, by the dissimilarities of scenes")
     if transfer:
         sources, targets = study["transfer"]["sources"], study["transfer"]["targets"]
         said.append(f"trained on {', '.join(sources)} and tested on {', '.join(targets)}")

@@ -164,7 +164,7 @@ def test_a_truncated_or_missing_file_counts_as_absent_and_is_made_again(store: S
 def test_reading_a_damaged_result_says_so_once_and_clears_the_way(store: Store) -> None:
     store.write("stage", KEY, {"a": np.ones(4)}, {})
     _truncate(store.path("stage", KEY) / "arrays.safetensors")
-    with pytest.raises(DataError, match=r"damaged: arrays.safetensors has \d+ bytes, not the .* run again"):
+    with pytest.raises(DataError, match=r"damaged \(arrays.safetensors has \d+ bytes, not the .* set aside"):
         store.read("stage", KEY)
     with pytest.raises(DataError, match="is not in the store"):
         store.read("stage", KEY)

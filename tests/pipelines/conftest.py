@@ -214,7 +214,7 @@ def light_report(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     shown: list[Any] = []
 
-    def write_report(data: Any, folder: Path) -> None:
+    def write_report(data: Any, folder: Path, *, pdf: bool = True) -> None:
         shown.append(data)
         for name in ("report.html", "report.pdf"):
             (folder / name).write_text(data.title)

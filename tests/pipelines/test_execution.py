@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 
 from cache import Store
-from neural_alignment import DataError, InputError
+from neural_alignment import DataError
 from pipelines.config import ComputeConfig
-from pipelines.execution import _client, _cluster, _environment, _needed, _Run, execute
+from pipelines.execution import _needed, execute
 from pipelines.graph import Task
-from pipelines.perform import Outcome, Site
+from pipelines.perform import Outcome
 
 INLINE = ComputeConfig(cluster="inline")
 
@@ -144,65 +144,6 @@ def test_a_plan_that_stays_incomplete_after_a_failure_ends(toy, store: Store, ev
     assert {outcome.label: outcome.status for outcome in outcomes} == {"first": "failed", "other": "done"}
 
 
-# -- a cluster ------------------------------------------------------------------------------------------------------
-
-
-def test_a_worker_that_dies_is_a_failure_with_a_remedy(toy, store: Store, events: Events) -> None:
-    class Future:
-        status = "error"
-
-        def __init__(self, key: str) -> None:
-            self.key = key
-
-        def exception(self) -> Exception:
-            return MemoryError("killed")
-
-    task = toy("big")
-    going = _Run(lambda: ([task], True), store, Site(store.root), events, client=None)
-    going.specs[task.key] = task.spec()
-    outcome = going._ended(Future(f"toy_big-{task.key}"))
-    assert outcome.status == "failed" and "its worker stopped" in outcome.message
-    assert "more memory or fewer workers" in outcome.message
-    assert events.of("failed") == ["big"]
-
-
-def test_what_workers_say_reaches_the_listener(toy, store: Store, events: Events) -> None:
-    task = toy("work")
-    going = _Run(lambda: ([task], True), store, Site(store.root), events, client=None)
-    going.specs[task.key] = task.spec()
-    going._heard((0.0, {"event": "part", "key": task.key, "done": 1, "total": 2}))
-    going._heard((0.0, {"event": "part", "key": "of another run", "done": 1, "total": 2}))
-    assert events.heard == [("part", "work")]
-
-
-def test_a_scheduler_that_does_not_answer_is_told(monkeypatch) -> None:
-    import distributed
-
-    def refuse(address: str, timeout: float) -> Any:
-        raise OSError(f"Timed out trying to connect to {address}")
-
-    monkeypatch.setattr(distributed, "Client", refuse)
-    with (
-        pytest.raises(InputError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9") as caught,
-        _client(ComputeConfig(scheduler="tcp://127.0.0.1:9")),
-    ):
-        pass
-    assert "dask scheduler" in str(caught.value) and "leave compute.scheduler out" in str(caught.value)
-
-
-def test_options_that_a_batch_system_does_not_take_are_told() -> None:
-    pytest.importorskip("dask_jobqueue")
-    with pytest.raises(InputError, match=r"compute\.options do not fit a slurm cluster"):
-        _cluster(ComputeConfig(cluster="slurm", options={"nonsense": 1}))
-
-
-def test_a_worker_uses_no_more_threads_than_it_is_given() -> None:
-    limits = _environment(3)
-    assert {name: value for name, value in limits.items() if name.endswith("_THREADS")} == dict.fromkeys(
-        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "3"
-    )
-
-
 # -- stopped from outside -------------------------------------------------------------------------------------------
 
 
@@ -258,7 +199,7 @@ def test_ctrl_c_on_a_local_cluster_then_the_run_goes_on_and_gives_the_same(tiny,
     kept = len(store.list())
 
     process = start(study, tmp_path)
-    assert process.wait(timeout=120) == 0, (tmp_path / "err").read_text()
+    assert process.wait(timeout=300) == 0, (tmp_path / "err").read_text()
     assert f"tiny: {tiny.tasks - kept} computed, {kept} kept from before" in (tmp_path / "out").read_text()
     assert (tmp_path / "runs" / "tiny" / "report.pdf").read_bytes().startswith(b"%PDF")
     tables = sorted(path.name for path in (tiny.run / "tables").glob("*.csv"))

@@ -42,7 +42,7 @@ def changed(before: Plan, after: Plan) -> set[str]:
     return {stage for (stage, label), key in old.items() if new[stage, label] != key}
 
 
-NETWORKS = {"domain", "train", "evaluate", "features"}
+NETWORKS = {"domain", "train", "evaluate", "features", "floors", "invariance"}
 READERS = {"similarity", "paired", "claims", "report"}  # of anything on either side
 EVERYTHING = {"responses", "population", "representations", "ceiling", "scenes", "activations", *NETWORKS, *READERS}
 
@@ -52,7 +52,8 @@ def test_the_tasks_of_a_study(plan: Callable[..., Plan]) -> None:
     assert made.complete and made.report is not None and made.wanted == [made.report]
     assert Counter(task.stage for task in made.tasks) == {
         "responses": 2, "scenes": 1, "population": 1, "representations": 1, "domain": 3, "train": 2, "evaluate": 4,
-        "features": 2, "activations": 4, "similarity": 4, "paired": 1, "ceiling": 1, "claims": 1, "report": 1,
+        "features": 2, "floors": 2, "invariance": 1, "activations": 4, "similarity": 4,
+        "paired": 1, "ceiling": 1, "claims": 1, "report": 1,
     }  # fmt: skip
 
 
@@ -132,8 +133,9 @@ def test_where_the_data_lie_is_in_no_key(plan, observatory: Path, tmp_path: Path
         ({"similarity": {"permutations": 100}}, {"paired", "claims", "report"}),
         ({"activations": {"layers": ["net.0"]}}, {"activations", *READERS}),
         ({"transfer": {"epochs": 2}}, {"train", "evaluate", "features", "activations", *READERS}),
-        ({"transfer": {"test_limit": 40}}, {"domain", "evaluate", "features", "report"}),
-        ({"transfer": {"train_limit": 90}}, {"domain", "train", "evaluate", "features", "activations", *READERS}),
+        ({"transfer": {"test_limit": 40}}, {"domain", "evaluate", "features", "floors", "invariance", "report"}),
+        ({"transfer": {"train_limit": 90}},
+         {"domain", "train", "evaluate", "features", "floors", "activations", *READERS}),
         ({"seed": 1}, EVERYTHING - {"scenes"}),
         ({"models": [{"name": "small_cnn", "image_size": 16, "weights": "trained", "width": 2.0}]},
          {"train", "evaluate", "features", "activations", *READERS}),
@@ -183,9 +185,8 @@ def test_weights_that_are_not_there_are_told(tmp_path: Path, write_study, nalign
     models = [{"name": "small_cnn", "weights": "gone.safetensors"}]
     path = write_study(tmp_path, **{**only_brain, "models": models})
     result = nalign("run", path, "--cache", tmp_path / "store", "--out", tmp_path / "runs")
-    assert result.code == 2
-    assert "weights of model 'small_cnn' are not there" in result.message
-    assert str(tmp_path / "gone.safetensors") in result.message and "Mend the path" in result.message
+    assert result.code == 1 and "file of weights of model 'small_cnn' is not there" in result.message
+    assert str(tmp_path / "gone.safetensors") in result.message and "mend the path" in result.message
 
 
 def test_no_key_and_no_report_holds_a_path_of_this_machine(plan: Callable[..., Plan], tmp_path: Path) -> None:
@@ -221,7 +222,8 @@ def test_a_simulated_observatory_is_known_once_it_is_written(plan: Callable[...,
     assert not made.complete and made.report is None
     first, *others = made.wanted
     assert (first.stage, dict(first.params)) == ("observatory", {"cells": 2, "trials": 2, "sessions": 1, "seed": 0})
-    assert {task.stage for task in others} == {"domain", "evaluate", "features"}  # what needs no brain need not wait
+    # What needs no brain need not wait.
+    assert {task.stage for task in others} == {"domain", "evaluate", "features", "floors", "invariance"}
 
 
 def test_a_written_simulated_observatory_completes_the_plan(
@@ -267,6 +269,26 @@ def test_a_twin_is_the_same_network_and_needs_no_training(plan: Callable[..., Pl
     assert "small_cnn baseline twin" not in {task.label for task in plan(controls={"random_twin": False}).tasks}
     fresh = plan(models=[{"name": "small_cnn", "image_size": 16}])  # random already
     assert not [task for task in fresh.tasks if task.label.endswith("twin")]
+
+
+def test_sobel_can_be_trained_for_the_transfer_half_alone(plan: Callable[..., Plan]) -> None:
+    before, after = keys(plan()), keys(plan(transfer={"sobel": True}))
+    added = {stage for stage, label in after if "sobel" in label}
+    assert added == {"train", "evaluate", "features"}
+    assert {"similarity", "activations"} & {stage for stage, _ in before}
+    listed = keys(plan(transfer={"sobel": True}, layer_variants=["baseline", "sobel"]))
+    assert len([1 for stage, label in listed if stage == "train" and "sobel" in label]) == 1
+
+
+def test_floors_and_shifts_are_of_the_images_that_networks_are_trained_and_tested_on(plan: Callable[..., Plan]) -> None:
+    made = plan(transfer={"targets": ["digits", "digits_m", "digits_inverted"]})
+    trained = {task.inputs["domain"].key for task in made.tasks if task.stage == "train"}
+    tested = {task.inputs["domain"].key for task in made.tasks if task.stage == "evaluate"}
+    floors = [task for task in made.tasks if task.stage == "floors"]
+    assert {task.inputs["source"].key for task in floors} == trained
+    assert {task.inputs["target"].key for task in floors} == tested
+    (shift,) = (task for task in made.tasks if task.stage == "invariance")
+    assert shift.params["target"] == "digits_inverted" and shift.params["shift"] == ["inversion", None]
 
 
 def test_sobel_is_trained_and_compared_as_neurn_is_but_not_transferred(plan: Callable[..., Plan]) -> None:
@@ -383,7 +405,7 @@ def test_what_training_starts_from_is_in_its_key_and_not_in_others(plan: Callabl
     save_file({"w": torch.ones(3)}, file)
     assert {"train", "evaluate"} <= changed(made, plan(models=models))
     models[0]["init"] = "gone.safetensors"
-    with pytest.raises(InputError, match="are not there"):
+    with pytest.raises(DataError, match="is not there"):
         plan(models=models)
 
 

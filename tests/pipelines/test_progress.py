@@ -66,3 +66,10 @@ def test_a_part_without_a_total_is_no_division(task: Task) -> None:
     progress = Progress(Console(file=io.StringIO()))
     progress("part", task.spec(), done=0, total=0)
     assert "net [a] on digits" in shown(progress)
+
+
+def test_what_is_waited_for_is_said_off_a_terminal_too() -> None:
+    out = io.StringIO()
+    with Progress(Console(file=out, width=40)) as progress:
+        progress("waiting", None, text="waiting for workers: 0 of 4 (job 7 PENDING)")
+    assert out.getvalue().endswith(" s] waiting for workers: 0 of 4 (job 7 PENDING)\n")

@@ -70,6 +70,14 @@ def test_the_run_folder_holds_what_is_promised(tiny) -> None:
     assert not [path for path in tiny.run.rglob("*") if path.name.endswith(".tmp")]
 
 
+@pytest.mark.browser
+def test_no_table_of_a_report_hides_a_column(tiny, measure_tables) -> None:
+    found = measure_tables((tiny.run / "report.html").read_text(encoding="utf-8"), (1280, 1440))
+    for measured in found.values():
+        assert len(measured["tables"]) >= 8
+        assert not [table for table in measured["tables"] if table[1] > 0 or table[2] > 0]
+
+
 def test_dropped_cells_are_told_in_the_report(tiny) -> None:
     sessions = pd.read_csv(tiny.run / "tables" / "sessions.csv").set_index("experiment_id")
     assert sessions.loc[FIRST, ["cells", "dropped_nan", "dropped_constant"]].tolist() == [4, 1, 0]
@@ -122,6 +130,41 @@ def test_a_damaged_result_is_made_again(tiny_copy, nalign, light_report) -> None
     tiny_copy.store.prune(stage="report")
     result = nalign("run", tiny_copy.study, "--cache", tiny_copy.store.root, "--out", tiny_copy.out)
     assert result.code == 0 and tiny_copy.store.verify().problems == []
+
+
+# -- a machine without Pango ----------------------------------------------------------------------------------------
+
+
+def test_without_pango_all_but_the_pdf_is_kept_and_a_later_run_adds_it(
+    place: Place, write_study, only_brain, without_pango
+) -> None:
+    study = write_study(place.folder, **only_brain)
+    with without_pango():
+        first = place.run(study)
+        again = place.run(study)
+    assert first.code == 0, first.err
+    assert first.err.count("warning:") == 1 and "report.pdf was not written" in first.err
+    assert "libgobject" in first.err and "many more lines" not in first.err and "nstall Pango" in first.err
+    assert "report.html" in first.out and "report.pdf" not in first.out
+    assert (place.run_folder / "report.html").is_file() and not (place.run_folder / "report.pdf").exists()
+    assert list((place.run_folder / "figures").glob("*.svg")) and list((place.run_folder / "tables").glob("*.csv"))
+    assert again.code == 0 and "tiny: 0 computed" in again.out, "without Pango nothing would change"
+    assert again.err == first.err
+    page = (place.run_folder / "report.html").read_text()
+    later = place.run(study)
+    assert later.code == 0 and "tiny: 1 computed" in later.out and later.err == ""
+    assert (place.run_folder / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert "<h1" in page and "pdf_obstacle" not in (place.run_folder / "provenance.json").read_text()
+    place.check_whole()
+
+
+def test_an_earlier_pdf_does_not_stand_beside_a_later_page(tiny_copy, nalign, without_pango) -> None:
+    assert (tiny_copy.run / "report.pdf").is_file()
+    with without_pango():
+        result = nalign("report", tiny_copy.run, "--cache", tiny_copy.store.root)
+    assert result.code == 0 and "warning: report.pdf was not written" in result.err
+    assert (tiny_copy.run / "report.html").is_file() and not (tiny_copy.run / "report.pdf").exists()
+    assert "report.pdf" not in result.out
 
 
 # -- bad data -------------------------------------------------------------------------------------------------------

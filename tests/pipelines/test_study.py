@@ -215,3 +215,63 @@ def test_the_data_folder_comes_from_the_call_the_environment_or_the_file(tmp_pat
 def test_a_model_from_elsewhere_is_not_looked_up_in_the_zoo(tmp_path: Path, write_study: Callable[..., Path]) -> None:
     study = load_study(write_study(tmp_path, models=[{"name": "timm:resnet10t", "label": "small"}]))
     assert study.models[0].key == "small"
+
+
+def test_files_of_data_are_beside_the_study_or_in_the_data_folder(
+    tmp_path: Path, write_study: Callable[..., Path], monkeypatch
+) -> None:
+    monkeypatch.delenv("NALIGN_DATA", raising=False)
+    for place, names in (("study", ["both.npz", "nets/net.safetensors"]), ("sets", ["both.npz", "scenes.npy"])):
+        for name in names:
+            file = tmp_path / place / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"")
+    models = [{"name": "small_cnn", "weights": "nets/net.safetensors", "init": "none.pt"}]
+    rsa = {"matrices": "both.npz", "scenes": "scenes.npy"}
+    path = write_study(tmp_path / "study", observatory=..., models=models, rsa=rsa, representations=..., similarity=...)
+    study = load_study(path, data=tmp_path / "sets")
+    assert study.rsa is not None
+    assert study.rsa.matrices == tmp_path / "study" / "both.npz"
+    assert study.rsa.scenes == tmp_path / "sets" / "scenes.npy"
+    assert study.models[0].weights == str(tmp_path / "study" / "nets" / "net.safetensors")
+    assert study.models[0].init == str(tmp_path / "sets" / "none.pt")  # nowhere: told where data sets should be
+    without = load_study(path)
+    assert without.rsa is not None and without.rsa.scenes == tmp_path / "study" / "scenes.npy"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_studies_name_no_place_of_their_authors(name: str) -> None:
+    def texts(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            return [text for part in value.values() for text in texts(part)]
+        return [text for part in value for text in texts(part)] if isinstance(value, list) else [str(value)]
+
+    found = [text for text in texts(yaml.safe_load((STUDIES / f"{name}.yaml").read_text())) if ".." in text]
+    assert found == []
+
+
+def test_a_shipped_study_without_its_data_says_what_to_give_and_where_it_comes_from(
+    nalign, tmp_path: Path, shared_data: Path
+) -> None:
+    def run(*options: object) -> Any:
+        return nalign("run", "mouse_rsms", "--dry-run", "--cache", tmp_path / "store", *options)
+
+    result = run()
+    assert result.code == 2 and "--data" in result.message and "docs/transfer.md" in result.message
+    sets = tmp_path / "sets"
+    sets.mkdir()
+    result = run("--data", sets)
+    assert result.code == 1 and "github.com/cyizhuo/CIFAR-100-dataset" in result.message
+    lacking = {
+        "mobilenetv1_025": ("mobilenetv1_025.safetensors", "github.com/biubug6/Pytorch_Retinaface"),
+        "allen_scenes": ("scenes_118_31x31.npy", "github.com/psailamul/Allen_Brain_Observatory"),
+        "allen_rsms": ("natural_scene_rsms.npz", "github.com/ColinConwell/DeepMouseTrap"),
+    }
+    (sets / "cifar100").symlink_to(shared_data / "cifar100")
+    for folder, (file, source) in lacking.items():
+        result = run("--data", sets)
+        assert result.code == 1, result.message
+        assert str(sets / folder / file) in result.message and source in result.message and "--data" in result.message
+        (sets / folder).symlink_to(shared_data / folder)
+    result = run("--data", sets)
+    assert result.code == 0 and "dissimilarities in cortex" in result.out

@@ -17,17 +17,17 @@ AREAS = ("VISp", "VISl", "VISal", "VISpm", "VISam", "VISrl")
 GENOTYPES = {
     "Cux2-CreERT2": ("Cux2-1", "Cux2-2", "Cux2-3"),
     "Emx1-IRES-Cre": ("Emx1-1", "Emx1-2", "Emx1-3"),
-    "Fezf2-CreER": ("Fezf2",),
+    "Fezf2-CreER": ("Fezf2-1",),
     "Nr5a1-Cre": ("Nr5a1-1", "Nr5a1-2"),
-    "Ntsr1-Cre_GN220": ("Ntsr1",),
-    "Pvalb-IRES-Cre": ("Pvalb",),
+    "Ntsr1-Cre_GN220": ("Ntsr1-1",),
+    "Pvalb-IRES-Cre": ("Pvalb-1",),
     "Rbp4-Cre_KL100": ("Rbp4-1", "Rbp4-2"),
     "Rorb-IRES2-Cre": ("Rorb-1", "Rorb-2"),
     "Scnn1a-Tg3-Cre": ("Scnn1a-1", "Scnn1a-2"),
     "Slc17a7-IRES2-Cre": ("Slc17a7-1", "Slc17a7-2"),
-    "Sst-IRES-Cre": ("Sst",),
-    "Tlx3-Cre_PL56": ("Tlx3",),
-    "Vip-IRES-Cre": ("Vip",),
+    "Sst-IRES-Cre": ("Sst-1",),
+    "Tlx3-Cre_PL56": ("Tlx3-1",),
+    "Vip-IRES-Cre": ("Vip-1",),
 }
 INHIBITORY = ("Pvalb", "Sst", "Vip")
 MODELS = {"resnet18": 6, "vgg11": 8, "vit_small": 5}
@@ -46,12 +46,12 @@ def make_cells(rng: np.random.Generator, per_genotype: int = 18) -> pd.DataFrame
                     {
                         "cell_specimen_id": 517_000_000 + len(rows),
                         "experiment_id": 501_000_000 + len(rows) // 9,
-                        "donor_id": 2000 + len(rows) // 18,
+                        "donor_id": 2000 + 8 * (len(rows) // per_genotype) + k % 8,
                         "area": AREAS[k % 6],
                         "cre_line": cre_line,
                         "genotype": genotype,
                         "depth_um": int(rng.choice([175, 275, 375])),
-                        "cortical_layer": str(rng.choice(["2/3", "4", "5"])),
+                        "cortical_layer": str(rng.choice(["L2/3", "L4", "L5"])),
                         "neuron_class": "inhibitory" if inhibitory else "excitatory",
                         "reliability": float(np.clip(rng.beta(3, 4), 0, 1)) if k else np.nan,
                         "peak": float(rng.lognormal(2.6 if inhibitory else 3.2, 0.5)),
@@ -79,7 +79,7 @@ def make_scores(rng: np.random.Generator, cells: pd.DataFrame) -> tuple[pd.DataF
         for layer in range(layers):
             level = own + 0.004 * (len(model) - 7) / 2 + 0.012 * abs(layer / layers - 0.4) + rng.normal(0, 0.002)
             effect = 0.006 + 0.004 * inhibitory + rng.normal(0, 0.003, len(cells))
-            effect[(cells["genotype"] == "Fezf2").to_numpy()] *= -0.3
+            effect[(cells["genotype"] == "Fezf2-1").to_numpy()] *= -0.3
             variants = {"baseline": level, "neurn": level - effect}
             for variant, values in variants.items():
                 cell_scores.append(
@@ -146,7 +146,7 @@ def make_ceilings(similarity: pd.DataFrame) -> pd.DataFrame:
     extra = table[table["metric"] == METRICS[0]].assign(metric="correlation")
     table = pd.concat([table, extra], ignore_index=True)
     level = np.where(table["metric"].str.startswith("rmse"), 0.06, 0.9)
-    gone = (table["group"] == "Fezf2").to_numpy()
+    gone = (table["group"] == "Fezf2-1").to_numpy()
     table = table.assign(ceiling=np.where(gone, np.nan, level), halves=np.where(gone, np.nan, 0.8 * level))
     table = table.assign(ci_low=table["ceiling"] - 0.01, ci_high=table["ceiling"] + 0.01, n_donors=3, note="")
     return table.assign(reason=np.where(gone, "half of the trials leaves a representation without variation", ""))
@@ -159,11 +159,17 @@ def make_claims(paired: pd.DataFrame) -> pd.DataFrame:
     keys = ["representation", "group_by", "group", "metric"]
     numbers = ["difference", "ci_low", "ci_high", "p", "q"]
     rows = paired[paired["metric"].str.startswith("rmse")].groupby(keys, sort=False)[numbers].mean().reset_index()
-    rows = rows.assign(n_cells=20, n_donors=4, baseline_value=0.12, variant_value=0.12 + rows["difference"])
+    rows = rows.assign(n_cells=20, n_donors=8, baseline_value=0.12, variant_value=0.12 + rows["difference"])
+    rows = rows.assign(p_least=0.0078125, n_clear=7, n_layers=38, others=-0.007, contrast_q=0.01, contrast_reason="")
+    rows = rows.assign(contrast=rows["difference"] - rows["others"])
+    rows = rows.assign(contrast_low=rows["contrast"] - 0.004, contrast_high=rows["contrast"] + 0.004)
     kinds = pd.DataFrame({"representation": ["weighted", "tuning"], "metric": "rmse_mean", "group_by": "neuron_class"})
     classes = kinds.assign(difference=-0.01, ci_low=-0.02, ci_high=-0.002, p=0.01, q=0.02, a_value=0.11, b_value=0.12)
+    classes = classes.assign(n_clear=7, n_layers=38)
     judged = published_claims(rows, classes, simulated=True)
-    return judged.assign(model="all models", layer_variant="neurn", reason="", note="")
+    judged = judged.assign(model="all models", layer_variant="neurn", note="")
+    neurn = judged[judged["group"] == "excitatory − inhibitory"]
+    return pd.concat([judged, neurn.assign(layer_variant="baseline")], ignore_index=True)
 
 
 def make_transfer(rng: np.random.Generator, seeds: int = 3) -> pd.DataFrame:
@@ -197,6 +203,25 @@ def make_transfer(rng: np.random.Generator, seeds: int = 3) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def make_floors(transfer: pd.DataFrame, neighbour: float = 0.2) -> pd.DataFrame:
+    """Floors that every network passes: chance 0.1, and neighbours that are right in 0.2 of the images."""
+    plain = transfer[transfer["method"] == "plain"]
+    cell = ["model", "layer_variant", "source", "target"]
+    table = plain.groupby(cell, sort=False)["accuracy"].mean().rename("network").reset_index()
+    numbers = {"chance": 0.1, "nearest_neighbour": neighbour, "pixels": 16, "n": 540, "n_train": 1212}
+    return table.assign(**numbers, below="", reference=table["layer_variant"] == "baseline", image_size=32)
+
+
+def make_invariance(transfer: pd.DataFrame) -> pd.DataFrame:
+    """NeuRN undoes the inversion; the faint copies stay a third as far apart; digits_m has no pairs."""
+    plain = transfer[(transfer["method"] == "plain") & (transfer["source"] != transfer["target"])]
+    table = plain[["model", "layer_variant", "source", "target"]].drop_duplicates()
+    shares = {"digits_inverted": 1e-7, "digits_low_contrast": 0.33}
+    share = table["target"].map(shares).where(table["layer_variant"] != "baseline", 1.0)
+    share = share.where(table["target"].isin(shares))
+    return table.assign(share=share, equal=share <= 0.01, images=256, reason="")
+
+
 def make_transfer_tables(transfer: pd.DataFrame, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
     """Return what follows from a transfer table, and confusions, bins and features that fit its accuracies."""
     from alignment.transfer import condition_differences, rank_variants, summarise_seeds
@@ -207,7 +232,9 @@ def make_transfer_tables(transfer: pd.DataFrame, rng: np.random.Generator) -> di
     seeds = summarise_seeds(transfer)
     errors = transfer.groupby(place, sort=False)["ece"].agg(ece="mean", ece_sd="std").reset_index()
     found = {"transfer_seeds": seeds.merge(errors, on=place).assign(n=540), "transfer_ranks": rank_variants(transfer)}
-    for name, over_models in (("transfer_paired", False), ("transfer_overall", True)):
+    found["transfer_floors"] = make_floors(transfer)
+    found["transfer_invariance"] = make_invariance(transfer)
+    for name, over_models in (("transfer_paired", False), ("transfer_overall", True), ("transfer_judged", True)):
         parts = [
             condition_differences(transfer, reference, over_models=over_models).assign(reference=reference)
             for reference in ("baseline", "neurn")
@@ -253,9 +280,9 @@ def make_examples(rng: np.random.Generator) -> Examples:
             ("VISp", "Cux2-1", "excitatory"),
             ("VISl", "Rorb-1", "excitatory"),
             ("VISpm", "Emx1-2", "excitatory"),
-            ("VISp", "Pvalb", "inhibitory"),
-            ("VISal", "Sst", "inhibitory"),
-            ("VISrl", "Vip", "inhibitory"),
+            ("VISp", "Pvalb-1", "inhibitory"),
+            ("VISal", "Sst-1", "inhibitory"),
+            ("VISrl", "Vip-1", "inhibitory"),
         )
     ]
     ramp = np.linspace(0, 1, 32)

@@ -71,7 +71,7 @@ def test_ceilings_stand_beside_the_scores_in_order(build_report: Callable[..., R
     row = found.set_index("group").loc["VISl"]
     assert row["baseline"] == pytest.approx(scores.loc["VISl", "baseline"]), "each network counts once, as elsewhere"
     assert row["n_cells"] == scores.loc["VISl", "n_cells"] and row["correlation"] == 0.9
-    missing = found.set_index("group").loc["Fezf2"]
+    missing = found.set_index("group").loc["Fezf2-1"]
     assert np.isnan(missing["ceiling"]) and "without variation" in missing["reason"]
 
 
@@ -82,13 +82,13 @@ def test_claims_say_what_holds_and_that_a_simulation_confirms_nothing(build_repo
     said = [text for text, _ in findings.items]
     assert findings.items[0][1] == "caution" and "cannot confirm a statement about mice" in " ".join(said[0].split())
     assert any(text.startswith("RMSE is lower with NeuRN: of") and "holds" in text for text in said)
-    assert any(text.startswith("Fezf2, the published exception: of ") for text in said)
+    assert "Fezf2, the published exception, rises against the other groups: of 2 groups, 2 holds." in said
     assert any("lower for excitatory than for inhibitory cells (all models, NeuRN)" in text for text in said)
     labels = [column.label for column in groups.columns]
     assert {"95 % interval", "q", "cells", "donors", "published", "in this data"} <= set(labels)
     at = labels.index("in this data")
     verdicts = {row[0].text: row[at].text for row in groups.rows}
-    assert "all cells" in verdicts and set(verdicts.values()) <= {"holds", "contradicted", "undecided", "not testable"}
+    assert "all cells" in verdicts and set(verdicts.values()) <= {"holds", "contradicted", "undecided"}
     real = claims_section(build_report(simulated=False)).blocks[0]
     assert isinstance(real, Findings) and all(tone != "caution" for _, tone in real.items)
 
@@ -104,10 +104,10 @@ def test_a_group_that_cannot_be_tested_says_why(build_report: Callable[..., Repo
     claims = build_report().table("claims").copy()
     rows = claims["group"] == "VISl"
     claims.loc[rows, ["difference", "ci_low", "ci_high", "q"]] = np.nan
-    claims.loc[rows, "verdict"], claims.loc[rows, "reason"] = "not testable", "no cells in this group"
+    claims.loc[rows, "verdict"], claims.loc[rows, "reason"] = "cannot tell", "no cells in this group"
     table = claims_section(build_report(claims=claims)).blocks[1]
     assert isinstance(table, TableBlock)
-    assert table.columns[-1].label == "why not testable"
+    assert table.columns[-1].label == "why it cannot tell"
     assert [row[-1].text for row in table.rows if row[0].text == "VISl"] == ["no cells in this group"]
 
 

@@ -46,7 +46,7 @@ def one_seed(data: ReportData, **more: pd.DataFrame) -> ReportData:
 
 def test_methods_are_drawn_beside_layers(report_data: ReportData) -> None:
     (drawing,) = transfer_accuracy(report_data)
-    assert {"baseline", "NeuRN", "LCN", "RandConv"} <= set(texts(drawing.figure))
+    assert {"baseline", "NeuRN", "LCN", "after RandConv"} <= set(texts(drawing.figure))
 
 
 def test_differences_are_those_of_the_tables_with_their_intervals(report_data: ReportData) -> None:
@@ -65,7 +65,7 @@ def test_differences_are_those_of_the_tables_with_their_intervals(report_data: R
 
 def test_with_one_seed_no_interval_is_drawn_and_the_caption_says_so(report_data: ReportData) -> None:
     (drawing,) = condition_differences_figure(one_seed(report_data))
-    assert "one seed, so no interval is drawn" in drawing.caption and "t interval" not in drawing.caption
+    assert "1 seed, too few for an interval" in drawing.caption and "t interval" not in drawing.caption
     horizontal = [line for axes in drawing.figure.axes for line in axes.lines if np.ptp(np.asarray(line.get_xdata()))]
     assert horizontal == []
 
@@ -82,7 +82,7 @@ def test_ranks_are_drawn_best_first(report_data: ReportData) -> None:
     drawing = condition_ranks(report_data)
     assert drawing is not None
     labels = [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
-    assert labels == ["NeuRN", "RandConv", "LCN", "baseline"]
+    assert labels == ["NeuRN", "after RandConv", "LCN", "baseline"]
     assert {"1.0", "4.0", "resnet18"} <= set(texts(drawing.figure))
 
 

@@ -50,22 +50,75 @@ def test_recorded_neurons_carry_no_such_caution(build_report: Callable[..., Repo
 
 def test_the_sentences_count_what_the_tables_hold(report_data: ReportData) -> None:
     text = text_of(report_data)
-    paired = report_data.table("paired").query(
-        "representation == 'weighted' and group_by == 'genotype' and metric == 'rmse_mean'"
-    )
-    means = paired.groupby("group")["difference"].mean()
-    assert f"{(means < 0).sum()} of {len(means)} groups by genotype" in text
-    assert f"({means.idxmin()})" in text and f"({means.idxmax()})" in text
-    lower = ((paired["q"] < 0.05) & (paired["difference"] < 0)).sum()
-    assert f"of {len(paired):,} tests" in text and f"{lower:,} are lower" in text
-    whole = report_data.table("paired").query(
-        "representation == 'weighted' and group_by == 'all' and metric == 'rmse_mean'"
-    )
-    assert signed(whole["difference"].mean()) in text
+    paired = report_data.table("paired").query("representation == 'weighted' and metric == 'rmse_mean'")
+    means = paired[paired["group_by"] == "genotype"].groupby("group")["difference"].mean()
+    assert f"{signed(means.min())} ({means.idxmin()}) to {signed(means.max())} ({means.idxmax()})" in text
+    directions = report_data.table("claims").query(
+        "representation == 'weighted' and metric == 'rmse_mean' and group_by == 'genotype'"
+    )["direction"]
+    rule = "by q < 0.05 (Benjamini–Hochberg) and the 95 % interval"
+    assert f"Of {len(means)} groups, {rule}: {(directions == 'lower').sum()} lower, " in text
+    assert signed(paired[paired["group_by"] == "all"]["difference"].mean()) in text
 
 
-def test_the_published_exception_is_named_with_its_interval(report_data: ReportData) -> None:
-    assert "Fezf2, the published exception" in text_of(report_data)
+def shuffled(data: ReportData, clear: int) -> pd.DataFrame:
+    """The scores held against shuffled scenes, of which ``clear`` layers of each network are closer."""
+    table = data.table("similarity")
+    return table.assign(q=np.where(table["layer_index"] < clear, 0.01, 0.5), null_mean=0.2)
+
+
+def withheld(data: ReportData, reason: str) -> pd.DataFrame:
+    table = data.table("claims").assign(verdict="cannot tell", direction="cannot tell", reason=reason)
+    return table.assign(n_clear=0) if "shuffled" in reason else table.assign(p=np.nan, q=np.nan)
+
+
+def test_the_null_stands_beside_the_scores_it_undoes(build_report: Callable[..., ReportData]) -> None:
+    data = build_report()
+    reason = "0 of 38 layers are closer to these cells than with the scenes shuffled"
+    failed = build_report(similarity=shuffled(data, 0), claims=withheld(data, reason))
+    sentences = [sentence for sentence, _ in key_findings(failed)]
+    for start in ("RMSE to all cells together changes by", "Population KDE-IoU to all cells changes by"):
+        (sentence,) = [sentence for sentence in sentences if sentence.startswith(start)]
+        assert "0 of 38 layers are closer to the cells than with the scenes shuffled (q < 0.05), so neither" in sentence
+    (groups,) = [sentence for sentence in sentences if sentence.startswith("By genotype")]
+    assert "the 95 % interval: 22 cannot tell (22 because no layer is known to be closer" in groups
+    text = "\n".join(sentences)
+    for word in ("holds", "contradicted", "undecided", " lower,", " higher,"):
+        assert word not in "\n".join(sentence for sentence in sentences if "RMSE" in sentence), word
+    assert f"That it is lower for excitatory cells: cannot tell ({reason})" in text
+    passed = text_of(build_report(similarity=shuffled(data, 2)))
+    assert "12 of 38 layers are closer to the cells than with the scenes shuffled (q < 0.05)." in passed
+    assert "neither score" not in passed
+    assert "whether it says anything of these cells is unknown" in text_of(data), "nothing was shuffled"
+
+
+def test_too_few_donors_are_the_reason_given(build_report: Callable[..., ReportData]) -> None:
+    data = build_report()
+    told = "not testable: with 2 donors p is at least 0.5, above 0.05"
+    text = text_of(build_report(claims=withheld(data, told)))
+    assert "the 95 % interval: 22 cannot tell (22 for want of donors)." in text
+    assert "interval: 22 cannot tell." in text_of(build_report(claims=None))
+
+
+def test_the_published_exception_is_told_by_its_real_label_and_contrast(report_data: ReportData) -> None:
+    text = text_of(report_data)
+    row = (
+        report_data.table("claims")
+        .query("group == 'Fezf2-1' and representation == 'weighted' and metric == 'rmse_mean'")
+        .iloc[0]
+    )
+    (sentence,) = [line for line in text.splitlines() if line.startswith("Fezf2-1, the published exception")]
+    ends = f"[{signed(row['contrast_low'])}, {signed(row['contrast_high'])}]"
+    assert f"less that of the other genotypes (−0.0070): {signed(row['contrast'])} {ends}, q = 0.010" in sentence
+    assert sentence.endswith("That it rises against the others: holds.")
+
+
+def test_a_rise_that_the_others_share_is_no_exception(build_report: Callable[..., ReportData]) -> None:
+    claims = build_report().table("claims")
+    rows = claims["group"] == "Fezf2-1"
+    changed = {"verdict": "contradicted", "contrast": -0.003, "contrast_low": -0.005, "contrast_high": -0.001}
+    text = text_of(build_report(claims=claims.assign(**{k: claims[k].mask(rows, v) for k, v in changed.items()})))
+    assert "That it rises against the others: contradicted." in text
 
 
 def test_transfer_interval_is_a_t_interval_over_seeds(report_data: ReportData) -> None:
@@ -103,10 +156,13 @@ def test_other_layers_are_ranked_only_over_what_all_were_tried_on(
 
 
 def test_classes_are_compared_with_their_intervals(build_report: Callable[..., ReportData]) -> None:
-    assert "lower for excitatory than for inhibitory" in text_of(build_report())
-    table = build_report().table("similarity")
-    wide = table.assign(ci_low=table["value"] - 1, ci_high=table["value"] + 1)
-    assert "(intervals overlap)" in text_of(build_report(similarity=wide))
+    text = text_of(build_report())
+    assert "to inhibitory cells, mean over layers and models; difference −0.0100 [−0.0200, −0.0020]." in text
+    assert "That it is lower for excitatory cells: holds." in text
+    claims = build_report().table("claims")
+    text = text_of(build_report(claims=claims.assign(verdict="undecided")))
+    assert "That it is lower for excitatory cells: undecided." in text
+    assert "That it" not in text_of(build_report(claims=None))
 
 
 def test_notes_are_passed_on(report_data: ReportData) -> None:
@@ -119,7 +175,7 @@ def test_nothing_to_say_says_nothing(build_report: Callable[..., ReportData]) ->
 
 def test_without_paired_tests_no_interval_is_claimed(build_report: Callable[..., ReportData]) -> None:
     text = text_of(build_report(paired=None))
-    assert "groups by genotype" in text and "Benjamini" not in text
+    assert "By genotype" in text and "RMSE to all cells together changes" not in text
 
 
 def test_a_whole_table_of_missing_scores_is_no_finding(build_report: Callable[..., ReportData]) -> None:

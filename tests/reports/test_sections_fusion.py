@@ -14,6 +14,8 @@ from reports import ReportData
 from reports.blocks import FigureBlock, Findings, TableBlock
 from reports.figures_fusion import attention_figure, design_figure, encoder_figure
 from reports.figures_fusion_scores import SHIFTED, ablation_figure, heat_figure, severity_figure, shown_variants
+from reports.report import render_html
+from reports.sections import build_sections
 from reports.sections_fusion import ablation_tables, fusion_findings, fusion_sections
 
 
@@ -29,6 +31,18 @@ def said(data: ReportData) -> str:
 def test_a_study_without_fusion_has_no_such_section(report_data: ReportData) -> None:
     gone = dict.fromkeys(("fusion", "fusion_seeds", "fusion_paired", "fusion_encoder", "fusion_design"))
     assert fusion_sections(dataclasses.replace(report_data, **gone, attention=())) == []
+
+
+def test_a_study_of_fusion_alone_has_its_findings_among_the_key_findings(
+    make_fusion: Callable[..., dict[str, Any]],
+) -> None:
+    told = {"name": "human", "title": "Fusion", "sentence": "One.", "simulated": False, "study_yaml": "", "command": ""}
+    alone = ReportData(**told, **make_fusion())
+    (block,) = build_sections(alone)[0].blocks
+    assert isinstance(block, Findings) and list(block.items) == fusion_findings(alone)
+    page = render_html(alone)
+    assert "nothing to compare" not in page and "No neurons" not in page
+    assert "fused with the observatory (SIMULATED)" in page
 
 
 def test_the_section_holds_every_figure_and_table(data: ReportData) -> None:

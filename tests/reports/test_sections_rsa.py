@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -196,8 +197,10 @@ class TestViews:
         assert row_label("net", variant) == label
 
 
-def test_tables_say_whether_they_are_simulated(tmp_path: Any, data: ReportData, cells: ReportData) -> None:
-    for one, simulated in ((data, False), (cells, True)):
-        written = {path.stem: path for path in export_tables(one, tmp_path / str(simulated)) if path.suffix == ".csv"}
+def test_tables_say_where_their_neurons_come_from(tmp_path: Any, data: ReportData, cells: ReportData) -> None:
+    """Of matrices alone only the declared origin is known; of cells, whether they are simulated."""
+    declared = dataclasses.replace(data, origin="Matrices of ours, CC BY.")
+    for one, column, value in ((declared, "origin", "Matrices of ours, CC BY."), (cells, "simulated", True)):
+        written = {path.stem: path for path in export_tables(one, tmp_path / column) if path.suffix == ".csv"}
         for name in ("rsa", "rsa_best", "rsa_differences", "rsa_twins"):
-            assert (pd.read_csv(written[name])["simulated"] == simulated).all()
+            assert (pd.read_csv(written[name])[column] == value).all()

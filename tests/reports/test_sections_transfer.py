@@ -14,7 +14,19 @@ from reports.blocks import FigureBlock, Prose, Section, TableBlock
 from reports.sections_transfer import link_blocks, published_section, transfer_sections, transfer_table
 
 Build = Callable[..., ReportData]
-TABLES = ("seeds", "paired", "overall", "ranks", "recall", "confusion", "calibration", "features")
+TABLES = (
+    "seeds",
+    "paired",
+    "overall",
+    "ranks",
+    "recall",
+    "confusion",
+    "calibration",
+    "features",
+    "floors",
+    "invariance",
+    "judged",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +78,7 @@ def test_neurn_minus_baseline_is_printed_with_interval_p_and_q(report_data: Repo
 
 
 def test_with_one_seed_the_table_says_so_and_has_no_columns_for_what_is_not_known(build_report: Build) -> None:
-    nothing = {"ci_low": np.nan, "ci_high": np.nan, "p": np.nan, "q": np.nan, "seeds": 1}
+    nothing = {"ci_low": np.nan, "ci_high": np.nan, "p": np.nan, "q": np.nan, "seeds": 1, "reason": "not testable"}
     data = build_report(
         transfer=build_report().table("transfer").query("seed == 0"),
         transfer_paired=build_report().table("transfer_paired").assign(**nothing),
@@ -74,8 +86,8 @@ def test_with_one_seed_the_table_says_so_and_has_no_columns_for_what_is_not_know
     )
     sections = transfer_sections(data)
     block = table(sections, "NeuRN minus baseline")
-    assert [column.key for column in block.columns][3:] == ["difference", "seeds"]
-    assert "With one seed there is no interval, no p and no q." in block.caption
+    assert [column.key for column in block.columns][3:] == ["difference", "seeds", "reason"]
+    assert "No row can be tested, so there is no interval, no p and no q." in block.caption
     assert "Each is one seed, so no spread is known." in table(sections, "Accuracy").caption
     assert all("±" not in cell.text for row in table(sections, "Accuracy").rows for cell in row)
 
@@ -92,14 +104,49 @@ def test_many_conditions_become_rows(build_report: Build) -> None:
         "vgg11",
         "vit_small",
     ]
-    assert len(block.rows) == 4 * 6 and block.rows[1][2].text == "NeuRN"
+    # Chance, neighbours, and neighbours behind NeuRN below the six conditions.
+    assert len(block.rows) == 4 * 9 and block.rows[1][2].text == "NeuRN"
+    assert [row[2].text for row in block.rows[6:9]] == ["chance", "1-nearest neighbour", "1-nearest neighbour, NeuRN"]
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_floors_stand_below_the_networks_and_mark_those_that_lie_lower(wide: bool, build_report: Build) -> None:
+    transfer, floors = build_report().table("transfer"), build_report().table("transfer_floors")
+    low = (floors["target"] == "digits_m") & (floors["model"] == "vgg11") & (floors["layer_variant"] == "baseline")
+    parts = {"transfer_floors": floors.assign(below=floors["below"].mask(low, "1-nearest neighbour"))}
+    if wide:
+        more = [transfer[transfer["layer_variant"] == "lcn"].assign(layer_variant=name) for name in ("lrn", "sobel")]
+        parts["transfer"] = pd.concat([transfer, *more])
+    block = transfer_table(build_report(**parts))
+    marked = [(row, place) for row in block.rows for place, cell in enumerate(row) if "†" in cell.text]
+    ((row, place),) = marked
+    words = [cell.text for cell in row[:3]]
+    assert words == ["digits", "digits_m", "baseline"] if wide else words == ["digits", "digits_m", "vgg11"]
+    assert block.columns[place].label.startswith("vgg11" if wide else "baseline")
+    chance = [row for row in block.rows if row[2].text == "chance"]
+    assert len(chance) == 4 and all(row[3].text == "10.0" for row in chance)
+    assert "†: below chance or below 1-nearest neighbour" in block.caption
+    assert "†" not in transfer_table(build_report()).caption
+
+
+def test_the_gain_stands_with_and_without_what_neurn_makes_equal(build_report: Build) -> None:
+    block = table(transfer_sections(build_report()), "Gain in accuracy on unseen targets")
+    names = [row[0].text for row in block.rows]
+    assert names[-3:] == ["mean of all 3", "mean of the 1 that NeuRN makes equal", "mean of the other 2"]
+    shares = {row[0].text: row[1].text for row in block.rows}
+    assert (shares["digits → digits_inverted"], shares["digits → digits_low_contrast"]) == ("0.0", "33.0")
+    assert shares["digits → digits_m"] == "–"
+    none = build_report().table("transfer_invariance").assign(share=np.nan, equal=False)
+    assert "No target is a shift of the source's own images" in text_of(
+        transfer_sections(build_report(transfer_invariance=none))
+    )
 
 
 def test_a_method_that_sees_the_target_is_marked_and_explained(build_report: Build) -> None:
     transfer = build_report().table("transfer")
     seeing = transfer.assign(sees_target=transfer["method"] == "randconv")
     sections = transfer_sections(build_report(transfer=seeing))
-    assert "Marked “sees target”: RandConv." in text_of(sections)
+    assert "Marked “sees target”: after RandConv." in text_of(sections)
     assert any("RandConv (sees target)" in column.label for column in table(sections, "Accuracy").columns)
     assert "sees target" not in text_of(transfer_sections(build_report()))
 

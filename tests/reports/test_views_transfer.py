@@ -47,7 +47,7 @@ def test_labels_name_both_parts_and_mark_what_saw_the_target(build_report: Build
     both = table.assign(layer_variant="neurn", method="adversarial", sees_target=True)
     labels = condition_labels(build_report(transfer=pd.concat([table, both])))
     assert labels["neurn + adversarial"] == "NeuRN + domain-adversarial (sees target)"
-    assert labels["randconv"] == "RandConv" and labels["neurn"] == "NeuRN"
+    assert labels["randconv"] == "after RandConv" and labels["neurn"] == "NeuRN"
     assert labels["of no run"] == "of no run", "a table may name what no run has"
 
 

@@ -6,8 +6,10 @@ It reads what AllenSDK's reader does, where that finds it, in files of both vers
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +146,17 @@ class OwnReader:
     def stimulus_table(self) -> pd.DataFrame:
         """Return the natural scenes' sweeps in order: frame (-1 the blank), start and end in frames."""
         with self._open() as file:
-            groups = _named(file[_PRESENTATIONS], *_SCENES)
+            paths: list[str] = []
+            h5py.Group(h5py.h5g.open(file, _PRESENTATIONS.encode())).visit(paths.append)
+            # By name, however deep: the files differ in how deep it lies.
+            groups = [path for path in paths if path.rsplit("/", 1)[-1] in _SCENES]
             if len(groups) != 1:
                 raise MissingScenes(f"{len(groups)} stimuli are called {' or '.join(_SCENES)}")
-            shown, sweeps = (_named(groups[0], name)[-1][()] for name in ("data", "frame_duration"))
+            inside = [path for path in paths if path.startswith(f"{groups[0]}/")]
+            shown, sweeps = (
+                _read(file, f"{_PRESENTATIONS}/{[path for path in inside if path.rsplit('/', 1)[-1] == name][-1]}")
+                for name in ("data", "frame_duration")
+            )
         start, end = (np.asarray(sweeps[:, edge], dtype=np.int64) for edge in (0, 1))
         order = np.lexsort((end, start))
         return pd.DataFrame({"frame": shown[order], "start": start[order], "end": end[order]})
@@ -155,24 +164,24 @@ class OwnReader:
     def scenes(self) -> npt.NDArray[np.uint8]:
         """Return the natural scenes (scene, y, x), read one at a time: as float32 they would take half a gigabyte."""
         with self._open() as file:
-            stack = file[_STACK]
+            stack = h5py.h5d.open(file, _STACK.encode())
             if stack.dtype == np.uint8:
-                return np.asarray(stack[()])
+                return _read(file, _STACK)
             pixels = np.empty(stack.shape, dtype=np.uint8)
-            for scene in range(len(stack)):
-                pixels[scene] = whole_pixels(stack[scene])
+            for scene in range(len(pixels)):
+                pixels[scene] = whole_pixels(_read(file, _STACK, slice(scene, scene + 1))[0])
             return pixels
 
-    def _open(self) -> h5py.File:
-        return h5py.File(self.path, "r")
+    def _open(self) -> AbstractContextManager[Any]:
+        return closing(h5py.h5f.open(os.fsencode(self.path), h5py.h5f.ACC_RDONLY))
 
 
-def _read(file: h5py.File, place: str, rows: slice | None = None) -> npt.NDArray[Any]:
+def _read(file: Any, place: str, rows: slice | None = None) -> npt.NDArray[Any]:
     """Read a data set, or some of its rows; a KeyError says that there is none.
 
-    Through h5py's interface to HDF5 itself: its objects for data sets cost more than most of what is read here.
+    Through h5py's interface to HDF5 itself: its objects for files and data sets cost more than most of what is read.
     """
-    data = h5py.h5d.open(file.id, place.encode())
+    data = h5py.h5d.open(file, place.encode())
     if rows is None:
         values: npt.NDArray[Any] = np.empty(data.shape, dtype=data.dtype)
         data.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
@@ -186,14 +195,7 @@ def _read(file: h5py.File, place: str, rows: slice | None = None) -> npt.NDArray
     return values
 
 
-def _named(group: h5py.Group, *names: str) -> list[Any]:
-    """Return what bears one of these names in a group, however deep: the files differ in how deep it lies."""
-    paths: list[str] = []
-    group.visit(paths.append)
-    return [group[path] for path in paths if path.rsplit("/", 1)[-1] in names]
-
-
-def _content(file: h5py.File, place: str) -> Any:
+def _content(file: Any, place: str) -> Any:
     """Return a text as str, texts as a list of str, anything else as an array; None where there is nothing."""
     try:
         value = _read(file, place)
@@ -205,7 +207,7 @@ def _content(file: h5py.File, place: str) -> Any:
     return texts if value.ndim else texts[0]
 
 
-def _version(file: h5py.File) -> str:
+def _version(file: Any) -> str:
     """Return the version of the Institute's pipeline: the last entry of what generated the file."""
     generated = _content(file, _GENERATED)
     return str(generated[-1]) if generated else _FIRST_VERSION

@@ -90,6 +90,9 @@ def _paired(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
     from alignment.transfer import condition_differences
 
     table = rows.assign(layer_variant=rows["variant"], model="head")
+    # The mean over shifted domains has no more images than the smallest of them: they are shifts of one set.
+    shifted = rows.loc[~rows["target"].isin([SHIFTED, rows["source"].iloc[0]]), "n"]
+    table["n"] = table["n"].mask(table["target"] == SHIFTED, shifted.min())
     compared = condition_differences(table, variant=reference)
     compared = compared.rename(columns={"layer_variant": "variant"}).drop(columns=["method", "model"])
     # One question a target: which heads differ from the reference there.

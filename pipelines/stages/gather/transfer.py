@@ -15,7 +15,10 @@ from pipelines.perform import Inputs
 __all__ = ["gather_domains", "gather_transfer"]
 
 _PLACE = ["model", "layer_variant", "method", "source", "target"]
+_CELL = ["model", "source", "target"]
 _REFERENCES = ("baseline", "neurn")
+_NO_PAIRS = "no paired images: the target is not a shift of the source's own images"
+_NOT_IN_FRONT = "the layer does not stand in front of the network, or leaves no difference between images"
 
 
 def gather_transfer(inputs: Inputs, study: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,7 +27,8 @@ def gather_transfer(inputs: Inputs, study: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     inputs : Inputs
-        ``evaluate:`` results of every run, and ``features:`` results of those with the first seed.
+        ``evaluate:`` results of every run, ``features:`` results of those with the first seed, and ``floors:`` and
+        ``invariance:`` of every source, target and image size.
     study : mapping
         The study as resolved.
 
@@ -33,6 +37,8 @@ def gather_transfer(inputs: Inputs, study: Mapping[str, Any]) -> dict[str, Any]:
     dict
         ``transfer`` (a row a run), ``transfer_seeds`` (means over seeds), ``transfer_paired`` and
         ``transfer_overall`` (differences to the baseline and to NeuRN, by model and over models),
+        ``transfer_floors`` (chance and nearest neighbours), ``transfer_judged`` (``transfer_overall`` of networks
+        that lie below neither), ``transfer_invariance`` (shifts that layers undo),
         ``transfer_ranks``, ``transfer_recall``, ``transfer_confusion``, ``transfer_calibration``,
         ``transfer_features``, ``protocol`` (a paragraph) and ``notes``.
     """
@@ -41,11 +47,16 @@ def gather_transfer(inputs: Inputs, study: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     runs = pd.concat([one["row"] for one in scored], ignore_index=True)
     confusions = _stacked(scored, "confusion")
+    sizes = {row["model"]: row["image_size"] for row in _sizes_of_models(inputs)}
+    floors = _floors(inputs, runs, sizes)
     return {
         "transfer": runs,
         "transfer_seeds": _seeds(runs),
         "transfer_paired": _differences(runs, over_models=False),
         "transfer_overall": _differences(runs, over_models=True),
+        "transfer_floors": floors,
+        "transfer_judged": _differences(_judged(runs, floors), over_models=True),
+        "transfer_invariance": _invariance(inputs, runs, sizes),
         "transfer_ranks": _ranks(runs),
         "transfer_recall": _recall(confusions),
         "transfer_confusion": _confusion(confusions),
@@ -82,6 +93,8 @@ def _differences(runs: pd.DataFrame, *, over_models: bool) -> pd.DataFrame | Non
     """Return every condition minus the plain baseline, and every condition minus plain NeuRN."""
     from alignment.transfer import condition_differences
 
+    if runs.empty:
+        return None
     plain = set(runs.loc[runs["method"] == "plain", "layer_variant"])
     parts = [
         condition_differences(runs, reference, over_models=over_models).assign(reference=reference)
@@ -90,6 +103,69 @@ def _differences(runs: pd.DataFrame, *, over_models: bool) -> pd.DataFrame | Non
     ]
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     return found if len(found) else None
+
+
+def _reference(runs: pd.DataFrame) -> str | None:
+    """Return the layer variant whose plain training the others are compared with."""
+    plain = set(runs.loc[runs["method"] == "plain", "layer_variant"])
+    return next((name for name in _REFERENCES if name in plain), None)
+
+
+def _sizes_of_models(inputs: Inputs) -> list[dict[str, Any]]:
+    params = [inputs.provenance(name)["params"] for name in inputs.names("evaluate:")]
+    return [{"model": one["model"], "image_size": one["network"]["image_size"]} for one in params]
+
+
+def _by_model(inputs: Inputs, stage: str, sizes: Mapping[str, int]) -> pd.DataFrame:
+    """Return a stage's rows of every source, target and image size, repeated for each model of that size."""
+    parts = []
+    for name in inputs.names(f"{stage}:"):
+        params = inputs.provenance(name)["params"]
+        keys = {key: params[key] for key in ("source", "target", "image_size")}
+        parts += [
+            inputs[name].assign(model=model, **keys) for model, size in sizes.items() if size == params["image_size"]
+        ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*_CELL, "layer_variant"])
+
+
+def _floors(inputs: Inputs, runs: pd.DataFrame, sizes: Mapping[str, int]) -> pd.DataFrame | None:
+    """Return the floors of every model, layer, source and target, and which of them the plain network lies below."""
+    from alignment.transfer import words_below
+
+    table = _by_model(inputs, "floors", sizes)
+    if table.empty:
+        return None
+    pixels = table.loc[table["layer_variant"] == "baseline", [*_CELL, "nearest_neighbour"]]
+    pixels = pixels.rename(columns={"nearest_neighbour": "pixels_neighbour"})
+    means = runs[runs["method"] == "plain"].groupby([*_CELL, "layer_variant"])["accuracy"].mean()
+    table = table.merge(pixels, on=_CELL).merge(
+        means.rename("network").reset_index(), "left", [*_CELL, "layer_variant"]
+    )
+    numbers = table[["network", "chance", "pixels_neighbour"]].to_numpy(float)
+    below = [words_below(*row) if np.isfinite(row[0]) else "" for row in numbers]
+    reference = table["layer_variant"] == _reference(runs)
+    return table.assign(below=below, reference=reference).drop(columns="pixels_neighbour")
+
+
+def _judged(runs: pd.DataFrame, floors: pd.DataFrame | None) -> pd.DataFrame:
+    """Leave out the models, sources and targets whose network without a layer lies below a floor."""
+    if floors is None:
+        return runs
+    below = floors.loc[floors["reference"] & (floors["below"] != ""), _CELL].drop_duplicates()
+    marked = runs.merge(below, "left", _CELL, indicator="found")
+    return runs[(marked["found"] == "left_only").to_numpy()]
+
+
+def _invariance(inputs: Inputs, runs: pd.DataFrame, sizes: Mapping[str, int]) -> pd.DataFrame:
+    """Return the distances of paired images behind every layer, with the reason where there is none."""
+    plain = runs[(runs["method"] == "plain") & (runs["source"] != runs["target"])]
+    wanted = plain[[*_CELL, "layer_variant"]].drop_duplicates()
+    table = wanted.merge(_by_model(inputs, "invariance", sizes), "left", [*_CELL, "layer_variant"])
+    if "share" not in table:
+        return table.assign(share=np.nan, equal=False, reason=_NO_PAIRS)
+    paired = table.groupby(["source", "target"])["share"].transform(lambda share: share.notna().any())
+    reason = np.where(table["share"].notna(), "", np.where(paired, _NOT_IN_FRONT, _NO_PAIRS))
+    return table.assign(equal=table["equal"].eq(True), reason=reason)
 
 
 def _ranks(runs: pd.DataFrame) -> pd.DataFrame | None:

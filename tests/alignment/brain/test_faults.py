@@ -204,7 +204,8 @@ else:
 def sdk_process(folder: Path, uri: str) -> subprocess.Popen[bytes]:
     """Start a process in which AllenSDK fetches the first experiment."""
     command = [sys.executable, "-c", _SDK_CHILD, str(folder / layout.MANIFEST), uri, str(FIRST)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": found}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

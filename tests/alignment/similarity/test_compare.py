@@ -43,7 +43,7 @@ def test_best_layer_comes_from_the_other_half() -> None:
     assert row["ci_low"] < row["difference"] < row["ci_high"] < 0
     assert (row["a_cells"], row["b_cells"], row["a_donors"], row["b_donors"]) == (20, 40, 4, 8)
     assert row["permuted"] == "donors"
-    assert row["p"] == pytest.approx(1 / 495, abs=0.006)  # 12 choose 4
+    assert row["p"] == row["p_least"] == 1 / 495  # 12 choose 4
     best_overlap = found[found["metric"] == "kde_iou_unit"].iloc[0]
     assert best_overlap["difference"] == pytest.approx(-row["difference"])
 
@@ -101,12 +101,17 @@ def test_shared_cells_count_for_the_smaller_group() -> None:
 def test_straddling_donors_and_single_cells_are_said() -> None:
     groups = {"a": np.arange(0, 18), "b": np.arange(18, 40)}
     found = compare_groups(scores(0), groups, "a", "b", DONORS, layer="fc").table.iloc[0]
-    assert found["permuted"] == "cells"
-    assert "1 donors have cells on both sides" in found["note"]
+    assert found["permuted"] == "donors"
+    assert "1 donor has cells on both sides" in found["note"]
+    assert (found["a_donors"], found["b_donors"]) == (4, 5)
+    assert found["p_least"] == 1 / (35 * 2)  # 3 of 7 donors, and one that changes its parts about
     single = compare_groups(scores(0), GROUPS, "Fezf2-1", "one", DONORS, layer="fc").table.iloc[0]
     assert "one: one cell, no interval" in single["note"]
     assert np.isnan(single["ci_low"])
-    assert 0 < single["p"] <= 1
+    assert np.isnan([single["p"], single["q"]]).all()
+    assert single["reason"] == (
+        "not testable: 4 against 1 donor can be parted in 5 ways, so p is at least 0.2, above 0.05"
+    )
 
 
 def test_missing_scores_are_left_out_and_said() -> None:
@@ -185,20 +190,24 @@ def test_as_labelled_data() -> None:
     assert chosen["a_cells"].item() == 20
 
 
-@pytest.mark.parametrize(("cells", "least"), [((10, 10), 1 / 3), ((10, 15), 0.1), ((10, 30), None), ((20, 20), None)])
-def test_p_that_cannot_be_small_is_said(cells: tuple[int, int], least: float | None) -> None:
+@pytest.mark.parametrize(("cells", "ways", "least"), [((10, 10), 6, 1 / 3), ((10, 15), 10, 0.1)])
+def test_too_few_donors_give_neither_p_nor_q(cells: tuple[int, int], ways: int, least: float) -> None:
     """Donors of five cells each; two against two can be parted in six ways, three of which look alike."""
     groups = {"a": np.arange(cells[0]), "b": np.arange(20, 20 + cells[1])}
-    found = compare_groups(scores(0, gap=5.0), groups, "a", "b", DONORS, layer="fc", metrics=["rmse_mean"]).table.iloc[
-        0
-    ]
-    assert found["permuted"] == "donors"
-    if least is None:
-        assert "p is at least" not in found["note"]
-        assert found["p"] < 0.06
-    else:
-        assert f"p is at least {least:.2f} whatever the difference" in found["note"]
-        assert found["p"] == pytest.approx(least, abs=0.05)
+    table = compare_groups(scores(0, gap=5.0), groups, "a", "b", DONORS, layer="fc", metrics=["rmse_mean"]).table
+    row = table.iloc[0]
+    assert np.isnan(row["p"]) and np.isnan(row["q"]) and row["p_least"] == pytest.approx(least)
+    assert row["permuted"] == "donors"
+    assert f"can be parted in {ways} ways, so p is at least {least:.3g}, above 0.05" in row["reason"]
+    assert np.isfinite([row["difference"], row["ci_low"], row["ci_high"]]).all()
+
+
+@pytest.mark.parametrize(("cells", "least"), [((10, 30), 1 / 28), ((20, 20), 2 / 70)])
+def test_enough_donors_give_the_least_p_where_all_differ(cells: tuple[int, int], least: float) -> None:
+    groups = {"a": np.arange(cells[0]), "b": np.arange(20, 20 + cells[1])}
+    row = compare_groups(scores(0, gap=5.0), groups, "a", "b", DONORS, layer="fc").table.iloc[0]
+    assert row["p"] == row["p_least"] == pytest.approx(least)
+    assert row["reason"] == ""
 
 
 @settings(max_examples=40, deadline=None)
@@ -208,11 +217,15 @@ def test_p_and_q_are_above_0_and_at_most_1(seed: int, n_a: int, n_b: int, consta
     value = np.ones(12) if constant else rng.random(12)
     table = pd.DataFrame({"layer": "conv", "cell": range(12), "rmse_mean": value})
     groups = {"a": np.arange(n_a), "b": np.arange(6, 6 + n_b)}
-    donors = rng.integers(0, 3, 12)
+    donors = rng.integers(0, 8, 12)
     found = compare_groups(
         table, groups, "a", "b", donors, layer="all", bootstraps=100, permutations=permutations, seed=seed
     ).table.iloc[0]
-    assert 1 / (permutations + 1) <= found["p"] <= found["q"] <= 1
+    if found["p_least"] > 0.05:
+        assert np.isnan(found["p"]) and np.isnan(found["q"]) and found["reason"]
+        return
+    assert 0 < found["p_least"] <= found["p"] <= found["q"] <= 1
+    assert found["reason"] == ""
     if constant:
         assert found["p"] == 1
 

@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alignment.similarity import benjamini_hochberg, paired_differences, paired_permutation, published_claims
+from alignment.similarity import (
+    benjamini_hochberg,
+    exception_contrasts,
+    paired_differences,
+    paired_permutation,
+    published_claims,
+)
 from neural_alignment import InputError
 
 GROUPS = {"VISp": np.arange(40), "Fezf2-1": np.arange(40, 60), "none": np.array([], dtype=int)}
@@ -34,9 +40,11 @@ def test_differences_by_layer_and_group() -> None:
         assert (row["baseline"], row["variant"]) == pytest.approx((both[0].mean(), both[1].mean()))
         assert row["ci_low"] < row["difference"] < row["ci_high"] < 0
         expected = paired_permutation(both[1], both[0], donors[:40], permutations=999)
-        assert row["p"] == pytest.approx(expected.p, abs=0.02)
+        assert row["p"] == expected.p
         assert (row["flipped"], row["resampled"], row["n_donors"]) == ("donors", "donors, cells", 8)
-        assert rmse.loc[(layer, "Fezf2-1")]["flipped"] == "cells"  # 4 donors
+        four = rmse.loc[(layer, "Fezf2-1")]
+        assert (four["flipped"], four["n_donors"], four["p_least"]) == ("donors", 4, 0.125)
+        assert np.isnan(four["p"]) and np.isnan(four["q"]) and four["reason"].startswith("not testable")
         assert rmse.loc[(layer, "Fezf2-1")]["difference"] > 0
         missing = rmse.loc[(layer, "none")]
         assert missing["reason"] == "no cells in this group"
@@ -100,26 +108,51 @@ def claim(**changes: object) -> pd.DataFrame:
         "ci_low": -0.02,
         "ci_high": -0.005,
         "q": 0.01,
+        "n_clear": 3,
+        "n_layers": 8,
     }
     return pd.DataFrame([row | changes])
 
 
+RISE = {"difference": 0.01, "ci_low": 0.005, "ci_high": 0.02}
+FEZF2 = {"group": "Fezf2-1"} | RISE
+ABOVE = {"contrast": 0.02, "contrast_low": 0.01, "contrast_high": 0.03, "contrast_q": 0.01}
+
+
 @pytest.mark.parametrize(
-    ("changes", "verdict"),
+    ("changes", "verdict", "direction"),
     [
-        ({}, "holds"),
-        ({"difference": 0.01, "ci_low": 0.005, "ci_high": 0.02}, "contradicted"),
-        ({"q": 0.2}, "undecided"),
-        ({"ci_high": 0.001}, "undecided"),
-        ({"q": np.nan}, "not testable"),
-        ({"ci_low": np.nan, "ci_high": np.nan}, "not testable"),
-        ({"group": "Fezf2-1"}, "contradicted"),
-        ({"group": "Fezf2-1", "difference": 0.01, "ci_low": 0.005, "ci_high": 0.02}, "holds"),
-        ({"group": "Fezf2-1", "difference": 0.001, "ci_low": -0.02, "ci_high": 0.02}, "undecided"),
+        ({}, "holds", "lower"),
+        (RISE, "contradicted", "higher"),
+        ({"q": 0.2}, "undecided", "undecided"),
+        ({"ci_high": 0.001}, "undecided", "undecided"),
+        ({"q": np.nan}, "cannot tell", "cannot tell"),
+        ({"ci_low": np.nan, "ci_high": np.nan}, "cannot tell", "cannot tell"),
+        ({"n_clear": 0}, "cannot tell", "cannot tell"),
+        ({"n_clear": np.nan, "n_layers": np.nan}, "cannot tell", "cannot tell"),
+        (FEZF2, "cannot tell", "higher"),  # it rises, but was held against no other group
+        (FEZF2 | ABOVE, "holds", "higher"),
+        (FEZF2 | ABOVE | {"contrast_q": 0.3}, "undecided", "higher"),
+        (FEZF2 | ABOVE | {"contrast_low": -0.01}, "undecided", "higher"),
+        (FEZF2 | {"contrast": -0.02, "contrast_low": -0.03, "contrast_high": -0.01, "contrast_q": 0.01},
+         "contradicted", "higher"),
+        (FEZF2 | ABOVE | {"n_clear": 0}, "cannot tell", "cannot tell"),
+        (FEZF2 | ABOVE | {"group": "VISl × Fezf2-1", "contrast_q": np.nan}, "cannot tell", "higher"),
     ],
-)
-def test_verdicts(changes: dict, verdict: str) -> None:
-    assert published_claims(claim(**changes))["verdict"].item() == verdict
+)  # fmt: skip
+def test_verdicts(changes: dict, verdict: str, direction: str) -> None:
+    row = published_claims(claim(**changes)).iloc[0]
+    assert (row["verdict"], row["direction"]) == (verdict, direction)
+    assert bool(row["reason"]) == ("cannot tell" in (verdict, direction))
+
+
+def test_what_withholds_a_verdict_is_said() -> None:
+    told = "not testable: with 4 donors p is at least 0.125, above 0.05"
+    row = published_claims(claim(n_clear=0, q=np.nan, reason=told)).iloc[0]
+    assert row["reason"] == f"{told}; 0 of 8 layers are closer to these cells than with the scenes shuffled"
+    without = published_claims(claim().drop(columns=["n_clear", "n_layers"])).iloc[0]
+    assert (without["verdict"], without["difference"]) == ("cannot tell", -0.01)
+    assert without["reason"] == "no scores with the scenes shuffled to hold these against"
 
 
 def test_claims_on_classes_and_simulated_cells() -> None:
@@ -135,11 +168,67 @@ def test_claims_on_classes_and_simulated_cells() -> None:
         published_claims(claim().drop(columns="q"))
 
 
+def changed(fezf2: float, others: float, seed: int = 0, donors: int = 24) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
+    """Scores of 6 cells of each donor; the first four donors are of Fezf2-1, the rest of four other genotypes."""
+    rng = np.random.default_rng(seed)
+    codes = np.repeat(np.arange(donors), 6)
+    before = pd.DataFrame({"cell": range(len(codes)), "rmse_mean": 0.2 + 0.02 * rng.normal(size=len(codes))})
+    noise = 0.004 * rng.normal(size=donors)[codes] + 0.004 * rng.normal(size=len(codes))
+    after = before.assign(rmse_mean=before["rmse_mean"] + np.where(codes < 4, fezf2, others) + noise)
+    names = np.where(codes < 4, "Fezf2-1", np.array(["Sst-1", "Vip-1", "Cux2-1", "Emx1-1"])[codes % 4])
+    genotype = {name: np.flatnonzero(names == name) for name in np.unique(names)}
+    return before, after, {"groupings": {"genotype": genotype}, "donors": codes}
+
+
+def judged(before: pd.DataFrame, after: pd.DataFrame, parts: dict) -> pd.Series:
+    paired = paired_differences(before, after, parts["groupings"]["genotype"], parts["donors"])
+    contrasts = exception_contrasts(before, after, **parts, bootstraps=200).drop(columns="group_by")
+    rows = paired.merge(contrasts, how="left", on=["group", "metric"]).assign(n_clear=1, n_layers=4)
+    return published_claims(rows).set_index("group").loc["Fezf2-1"]
+
+
+@pytest.mark.parametrize(
+    ("fezf2", "others", "verdict"),
+    [(0.02, -0.02, "holds"), (0.01, 0.03, "contradicted"), (0.02, 0.02, "undecided")],
+)
+def test_the_exception_is_judged_against_the_others(fezf2: float, others: float, verdict: str) -> None:
+    row = judged(*changed(fezf2, others))
+    assert row["verdict"] == verdict
+    assert row["others"] == pytest.approx(others, abs=0.005)
+    assert row["contrast"] == pytest.approx(fezf2 - others, abs=0.01)
+    assert row["contrast"] == pytest.approx(row["difference"] - row["others"])
+    assert row["contrast_low"] < row["contrast"] < row["contrast_high"]
+
+
+@pytest.mark.slow
+def test_the_exception_rarely_holds_where_all_rise_alike() -> None:
+    verdicts = [judged(*changed(0.02, 0.02, seed))["verdict"] for seed in range(200)]
+    assert verdicts.count("holds") < 10  # 5 %
+    assert verdicts.count("undecided") > 180
+
+
+def test_the_others_are_alike_in_all_other_parts() -> None:
+    cells = pd.DataFrame({"cell": range(12), "rmse_mean": 0.2})
+    rise = cells.assign(rmse_mean=0.2 + np.repeat([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 2))
+    names = ["VISp × Fezf2-1", "VISp × Sst-1", "VISp × Vip-1", "VISl × Fezf2-1", "VISl × Sst-1", "VISl × Fezf2-2"]
+    groups = {name: [2 * at, 2 * at + 1] for at, name in enumerate(names)} | {"VISam × Fezf2-1": []}
+    found = exception_contrasts(cells, rise, {"area+genotype": groups}, np.arange(12)).set_index("group")
+    expected = {names[0]: 0.25, names[3]: 0.5, names[5]: 0.5, "VISam × Fezf2-1": np.nan}
+    assert found["others"].index.tolist() == list(expected)
+    np.testing.assert_allclose(found["others"].to_numpy(float), list(expected.values()))
+    assert found.loc["VISam × Fezf2-1", "contrast_reason"] == "no cells in this group"
+    assert found.loc[names[0], "contrast_reason"].startswith("not testable: 2 against 4 donors")
+    alone = exception_contrasts(cells, rise, {"genotype": {"Fezf2-1": range(12)}}).iloc[0]
+    assert alone["contrast_reason"] == "there are no other groups of its kind"
+
+
 def test_claims_read_what_paired_differences_writes() -> None:
     baseline, variant, donors = tables()
-    found = published_claims(
-        paired_differences(baseline, variant, GROUPS, donors, by=("layer_index",), permutations=999)
-    )
-    verdicts = found.set_index(["layer_index", "group"])["verdict"]
-    assert verdicts[(0, "VISp")] == verdicts[(0, "Fezf2-1")] == "holds"
-    assert verdicts[(0, "none")] == "not testable"
+    found = paired_differences(baseline, variant, GROUPS, donors, by=("layer_index",), permutations=999)
+    table = published_claims(found.assign(n_clear=1, n_layers=1)).set_index(["layer_index", "group"])
+    assert table.loc[(0, "VISp"), "verdict"] == "holds"
+    few, none = table.loc[(0, "Fezf2-1")], table.loc[(0, "none")]
+    assert (few["verdict"], few["direction"]) == (none["verdict"], none["direction"]) == ("cannot tell", "cannot tell")
+    assert few["reason"] == "the group was not compared with the others" and few["difference"] > 0
+    assert np.isnan(few["q"]) and few["p_least"] == 0.125
+    assert none["reason"].startswith("no cells in this group")

@@ -9,11 +9,15 @@ from statsmodels.stats.multitest import multipletests
 from alignment.transfer import (
     condition_differences,
     paired_differences,
+    pooled_difference,
     published_transfers,
     rank_variants,
     summarise_seeds,
 )
 from neural_alignment import DataError, InputError
+
+FUNCTIONS = [summarise_seeds, paired_differences, condition_differences, pooled_difference, rank_variants]
+COLUMNS = ["model", "layer_variant", "source", "target", "seed", "accuracy"]
 
 
 @pytest.fixture
@@ -26,8 +30,18 @@ def table() -> pd.DataFrame:
         for target in ("mnist", "mnist_m", "usps")
         for seed in range(4)
     ]
-    columns = ["model", "layer_variant", "source", "target", "seed", "accuracy"]
-    return pd.DataFrame(rows, columns=columns).sample(frac=1, random_state=0)
+    # So many images that the floor of the spread lies far below it.
+    return pd.DataFrame(rows, columns=COLUMNS).assign(n=10**6).sample(frac=1, random_state=0)
+
+
+def tied(right: tuple[int, int], n: int, seeds: int) -> pd.DataFrame:
+    """Every seed classifies the same numbers of ``n`` images rightly, without and with a layer."""
+    rows = [
+        ("cnn", variant, "a", "b", seed, count / n)
+        for variant, count in zip(("baseline", "neurn"), right, strict=True)
+        for seed in range(seeds)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).assign(n=n)
 
 
 def test_seeds_are_summarised(table: pd.DataFrame) -> None:
@@ -70,15 +84,67 @@ def test_only_seeds_that_both_have_are_paired(table: pd.DataFrame) -> None:
         paired_differences(apart)
 
 
-def test_equal_differences_are_certain_and_no_difference_is_nothing() -> None:
+def test_two_seeds_that_agree_are_no_proof() -> None:
+    """A study's own tie: both seeds lose four images of 70, which came out as p = 0 and an interval of no width."""
+    row = paired_differences(tied((40, 36), 70, seeds=2)).iloc[0]
+    assert row["difference"] == pytest.approx(-4 / 70)
+    assert row[["ci_low", "ci_high", "p", "q"]].isna().all()
+    assert row["reason"] == "not testable: 2 seeds, and a test needs at least 3"
+
+
+def test_the_spread_is_at_least_the_binomial_error_of_the_images() -> None:
+    row = paired_differences(tied((36, 40), 70, seeds=3)).iloc[0]
+    shares = np.array([38, 42]) / 74
+    error = np.sqrt((shares * (1 - shares) / 74).sum() / 3)
+    low, high = stats.t.interval(0.95, 2, 4 / 70, error)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high))
+    assert row["p"] == pytest.approx(2 * stats.t.sf(4 / 70 / error, 2)) and row["p"] > 0.05 and row["reason"] == ""
+
+
+@pytest.mark.parametrize("right", [(70, 70), (0, 0), (0, 70)])
+def test_accuracies_of_nought_and_one_have_a_spread_too(right: tuple[int, int]) -> None:
+    row = paired_differences(tied(right, 70, seeds=3)).iloc[0]
+    assert row["ci_low"] < row["ci_high"] and 0 < row["p"] <= 1
+
+
+@pytest.mark.parametrize(("n", "seeds"), [(70, 3), (500, 3), (500, 5)])
+def test_without_an_effect_few_tests_are_below_the_level(n: int, seeds: int) -> None:
+    generator = np.random.default_rng(0)
+    right = generator.binomial(n, 0.6, (2, 3000, seeds))
     rows = [
-        ("cnn", variant, "a", "b", seed, value + seed)
-        for variant, value in (("baseline", 0.25), ("neurn", 0.5))
-        for seed in (0, 1, 2)
+        (str(model), variant, "a", "b", seed, right[place, model, seed] / n)
+        for place, variant in enumerate(("baseline", "neurn"))
+        for model in range(3000)
+        for seed in range(seeds)
     ]
-    columns = ["model", "layer_variant", "source", "target", "seed", "accuracy"]
-    paired = paired_differences(pd.DataFrame(rows, columns=columns))
-    assert paired.loc[0, ["difference", "ci_low", "ci_high", "p"]].tolist() == [0.25, 0.25, 0.25, 0.0]
+    p = paired_differences(pd.DataFrame(rows, columns=COLUMNS).assign(n=n))["p"]
+    assert (p < 0.05).mean() <= 0.06 and p.min() > 1e-5
+
+
+def test_what_cannot_be_tested_is_in_no_family(table: pd.DataFrame) -> None:
+    short = (table["model"] == "vit") & (table["seed"] > 1)
+    found = condition_differences(table[~short])
+    tested = found[found["model"] == "cnn"]
+    assert found.loc[found["model"] == "vit", ["p", "q"]].isna().all(axis=None)
+    assert tested["q"].to_numpy() == pytest.approx(multipletests(tested["p"], method="fdr_bh")[1])
+
+
+def test_without_the_number_of_images_nothing_is_tested(table: pd.DataFrame) -> None:
+    for none in (table.drop(columns="n"), table.assign(n=np.nan)):
+        found = condition_differences(none, over_models=True)
+        assert found["difference"].notna().all() and found[["ci_low", "p", "q"]].isna().all(axis=None)
+        assert set(found["reason"]) == {"not testable: the number of test images is not known"}
+
+
+def test_the_pooled_difference_is_a_mean_seed_by_seed(table: pd.DataFrame) -> None:
+    wide = table.pivot_table(index="seed", columns=["layer_variant", "model", "target"], values="accuracy")
+    change = (wide["neurn"] - wide["baseline"]).mean(axis=1)
+    low, high = stats.t.interval(0.95, 3, change.mean(), stats.sem(change))
+    pooled = pooled_difference(table)
+    assert pooled[["difference", "ci_low", "ci_high"]].tolist() == pytest.approx([change.mean(), low, high])
+    assert (pooled["seeds"], pooled["reason"]) == (4, "")
+    # A seed that lacks a model would be a mean over others.
+    assert pooled_difference(table[~((table["model"] == "vit") & (table["seed"] == 0))])["seeds"] == 3
 
 
 def test_methods_are_kept_apart(table: pd.DataFrame) -> None:
@@ -158,7 +224,7 @@ def test_only_transfers_that_all_variants_have_are_ranked(table: pd.DataFrame) -
         rank_variants(table[table["target"] == "mnist"])
 
 
-@pytest.mark.parametrize("function", [summarise_seeds, paired_differences, condition_differences, rank_variants])
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_tables_of_another_form_are_refused(function, table: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="It lacks seed"):
         function(table.drop(columns="seed"))

@@ -65,7 +65,9 @@ def test_a_table_is_printed_and_a_figure_and_csv_are_written(call: Callable[...,
     assert set(table["metric"]) == METRICS
     assert set(table["layer_variant"]) == {"baseline", "neurn"}
     assert len(table) == 6  # one layer a variant and metric
-    assert ((table["p"] > 0) & (table["p"] <= 1) & (table["q"] >= table["p"])).all()
+    assert table[["p", "q"]].isna().all(axis=None) and (table["p_least"] == 1).all()
+    assert (table["reason"].str.startswith("not testable: 1 against 1 donor (1 in both groups)")).all()
+    assert table["null_q"].isna().all() and table["note"].str.contains("the run shuffled no scenes").all()
     assert (table[["a_cells", "b_cells"]] == 4).all(axis=None)
     assert not table["simulated"].any()
     for metric in METRICS:

@@ -23,6 +23,9 @@ SCENES, CELLS = 9, 12
 class Given(dict[str, Any]):
     """Results by name, as a stage reads them."""
 
+    def names(self, prefix: str) -> list[str]:
+        return [name for name in self if name.startswith(prefix)]
+
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
@@ -41,6 +44,7 @@ def brain() -> dict[str, Any]:
         coords={
             "donor_id": ("cell", np.arange(CELLS)),
             "neuron_class": ("cell", classes),
+            "genotype": ("cell", np.repeat(["Cux2-1", "Fezf2-1", "Sst-1"], 4)),
         },
         attrs={"simulated": 1},
     )
@@ -124,18 +128,24 @@ def test_the_null_scores_cells_of_other_scenes(brain: dict[str, Any], context: C
 
 
 def scores(brain: dict[str, Any], context: Context, shift: float, model: str = "net") -> dict[str, Any]:
-    made = similarity(read(brain), params(model=model), context)  # type: ignore[arg-type]
+    groups = {"group_by": ["neuron_class", "genotype"], "groups": {}}
+    made = similarity(read(brain), params(model=model, **groups), context)  # type: ignore[arg-type]
     made["cells"]["rmse_mean"] += shift * (1 + 0.01 * np.arange(len(made["cells"])))
     return made
 
 
-def claimed(brain: dict[str, Any], context: Context, models: list[str], **changes: Any) -> pd.DataFrame:
+def claimed(brain: dict[str, Any], context: Context, models: list[str], clear: int = 1, **changes: Any) -> pd.DataFrame:
     inputs = read(brain)
     for name in models:
         inputs[f"baseline:{name}"] = scores(brain, context, 0.0, name)
         inputs[f"variant:{name}"] = scores(brain, context, -0.05, name)
+        for side, layer in (("baseline", "baseline"), ("variant", "neurn")):
+            table = inputs[f"{side}:{name}"]["scores"]
+            q = np.where(table["layer_index"] < clear, 0.01, 0.6)
+            inputs[f"null:{name}:{layer}"] = table.assign(layer_variant=layer, q=q)
     inputs |= changes
-    found = claims(inputs, params(models=models, variant="neurn", metrics=["rmse_mean"]), context)  # type: ignore[arg-type]
+    more = {"group_by": ["neuron_class", "genotype"]}
+    found = claims(inputs, params(models=models, variant="neurn", metrics=["rmse_mean"], **more), context)  # type: ignore[arg-type]
     table: pd.DataFrame = found["claims"]
     return table
 
@@ -148,7 +158,32 @@ def test_claims_are_judged_on_means_over_layers_and_models(brain: dict[str, Any]
     assert row["verdict"] == "holds" and row["caution"] == "simulated cells cannot confirm it"
     assert row["variant_value"] - row["baseline_value"] == pytest.approx(row["difference"])
     classes = table[table["group"] == "excitatory − inhibitory"]
-    assert len(classes) == 3 * 2 and classes["difference"].notna().all() and classes["p"].between(0.01, 1).all()
+    assert len(classes) == 3 * 2 and classes["difference"].notna().all()
+    assert classes["p"].between(1 / 495, 1).all() and (classes["p_least"] == 1 / 495).all()
+    assert (classes[classes["model"] == "all models"]["n_clear"] == 2).all()
+    assert (row["n_clear"], row["n_layers"]) == (4, 8), "one of two layers of both networks, without and with NeuRN"
+    few = table[(table["model"] == "all models") & (table["group"] == "Sst-1")].iloc[0]
+    assert few["verdict"] == "cannot tell" and few["reason"].startswith("not testable: with 4 donors")
+    assert np.isnan([few["p"], few["q"]]).all() and np.isfinite([few["difference"], few["ci_low"]]).all()
+
+
+def test_the_exception_is_held_against_the_other_genotypes(brain: dict[str, Any], context: Context) -> None:
+    table = claimed(brain, context, ["a"])
+    (row,) = table[table["group"] == "Fezf2-1"].to_dict("records")
+    shifts = -0.05 * (1 + 0.01 * np.arange(2 * CELLS).reshape(2, CELLS)).mean(axis=0)
+    own, rest = shifts[4:8].mean(), np.delete(shifts, range(4, 8)).mean()
+    assert (row["others"], row["contrast"]) == pytest.approx((rest, own - rest))
+    assert row["contrast_p_least"] == 1 / 495
+    assert row["verdict"] == "undecided" and row["direction"] == "cannot tell"
+    assert table["contrast"].notna().sum() == 1
+
+
+def test_no_verdict_where_no_layer_beats_the_shuffled_scenes(brain: dict[str, Any], context: Context) -> None:
+    table = claimed(brain, context, ["a", "b"], clear=0)
+    assert (table["verdict"] == "cannot tell").all() and (table["direction"] == "cannot tell").all()
+    whole = table[(table["model"] == "all models") & (table["group"] == "all")].iloc[0]
+    assert whole["reason"] == "0 of 8 layers are closer to these cells than with the scenes shuffled"
+    assert whole["q"] < 0.05 and whole["ci_high"] < 0, "the difference itself stays as it is"
 
 
 def test_one_model_needs_no_mean_over_models(brain: dict[str, Any], context: Context) -> None:
@@ -160,9 +195,10 @@ def test_without_a_class_its_claim_is_not_testable(brain: dict[str, Any], contex
     alone = neurons.assign_coords(neuron_class=("cell", np.repeat("excitatory", CELLS)))
     table = claimed(brain, context, ["a"], representations=alone)
     classes = table[table["group"] == "excitatory − inhibitory"]
-    assert (classes["verdict"] == "not testable").all() and (classes["reason"] == "no inhibitory cells").all()
+    assert (classes["verdict"] == "cannot tell").all()
+    assert classes["reason"].str.startswith("no inhibitory cells").all()
     empty = table[table["group"] == "inhibitory"]
-    assert (empty["reason"] == "no cells in this group").all() and (empty["verdict"] == "not testable").all()
+    assert empty["reason"].str.startswith("no cells in this group").all() and (empty["verdict"] == "cannot tell").all()
 
 
 def test_twins_are_scored_as_their_networks(tiny: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from cache import Store
 from neural_alignment import DataError, InputError
 from pipelines.perform import Context
 from pipelines.plan import make_plan
+from pipelines.stages.gather.rsa import gather_rsa
 from pipelines.stages.rsa import brain_rdms, network_rdms, rsa, rsa_scenes
 from pipelines.study import load_study
+from reports.published import ALLEN_CITATIONS, CITATIONS
 
 SCENES = 14
 FEW = {"twins": 1, "bootstraps": 100, "permutations": 99, "splits": 3}
@@ -73,12 +76,14 @@ def ran(files: Path, tmp_path_factory: pytest.TempPathFactory, nalign: Callable[
 class TestAStudyOfMatrices:
     """The whole way from two files to the report."""
 
-    def test_every_table_is_written_and_says_that_it_is_real(self, ran: Path) -> None:
+    def test_every_table_is_written_and_says_that_its_origin_is_unknown(self, ran: Path) -> None:
         rows = {}
         for name in ("rsa", "rsa_best", "rsa_differences", "rsa_twins"):
             table = pd.read_csv(ran / "tables" / f"{name}.csv")
             rows[name] = len(table)
-            assert not table["simulated"].any() and set(table["metric"]) == {"rsa_spearman"}
+            assert "simulated" not in table.columns and set(table["metric"]) == {"rsa_spearman"}
+            (origin,) = set(table["origin"])
+            assert origin.startswith("Unknown: the study does not declare")
         # (1 pixel layer + 3 layers) x 2 variants x (2 populations + their mean)
         assert rows == {"rsa": 24, "rsa_best": 12, "rsa_differences": (2 + 4) * 3, "rsa_twins": 18}
 
@@ -88,11 +93,32 @@ class TestAStudyOfMatrices:
         assert best.loc[("pixels", "baseline", "VISp L4"), "q"] < 0.05
         assert abs(best.loc[("pixels", "baseline", "VISl L2/3"), "value"]) < 0.4
 
-    def test_the_page_shows_the_section_and_where_the_data_are_from(self, ran: Path) -> None:
+    def test_matrices_of_random_numbers_never_become_recordings_of_mice(self, ran: Path) -> None:
         page = (ran / "report.html").read_text(encoding="utf-8")
-        assert 'id="rsa"' in page and "DeepMouseTrap" in page and "Allen Institute" in page
+        text = re.sub(r"<(style|script|svg).*?</\1>|<[^>]+>|data:[^\"]+", " ", page, flags=re.DOTALL)
+        assert "Where the similarity matrices come from. Unknown: the study does not declare" in " ".join(text.split())
+        for entry in CITATIONS:  # the titles of the methods' papers may speak of mice
+            text = text if entry in ALLEN_CITATIONS else text.replace(entry[0], "")
+        for word in ("DeepMouseTrap", "Allen", "two-photon", "recording", "recordings", "mouse", "mice", "real"):
+            assert re.findall(rf".*\b{word}\b.*", text, re.IGNORECASE) == []
+        assert "beside 2 populations given as similarity matrices" in text
+
+    def test_the_page_shows_the_section(self, ran: Path) -> None:
+        page = (ran / "report.html").read_text(encoding="utf-8")
+        assert 'id="rsa"' in page
         assert "SIMULATED" not in page and "Neurons were not part of this study" not in page
         assert {path.stem for path in (ran / "figures").glob("rsa_*.svg")} >= {"rsa_glance", "rsa_map", "rsa_depth_1"}
+
+    def test_a_declared_origin_is_what_the_report_prints(self, files: Path, tmp_path: Path) -> None:
+        rsa_part = {"matrices": str(files / "matrices.npz"), "scenes": str(files / "scenes.npy"), **FEW}
+        declared = "Random numbers, made for a test; CC0."
+        table = pd.DataFrame({"value": [0.5]})
+        inputs = Given(brain_rdms=xr.Dataset(attrs={"kind": "matrices"}))
+        inputs["rsa:pixels"] = {"scores": table, "best": table, "differences": table, "twins": table}
+        for origin, printed in ((declared, declared), (None, "Unknown: ")):
+            path = write_study(tmp_path, files, rsa={**rsa_part, **({"origin": origin} if origin else {})})
+            study = load_study(path).model_dump(mode="json")
+            assert gather_rsa(inputs, study)["origin"].startswith(printed)  # type: ignore[arg-type]
 
     def test_a_missing_ceiling_has_its_reason(self, ran: Path) -> None:
         table = pd.read_csv(ran / "tables" / "rsa.csv")
@@ -138,6 +164,7 @@ class TestPlanning:
         [
             ({"rsa": {"matrices": "matrices.npz"}}, "'matrices' is given without 'scenes'"),
             ({"rsa": {"scenes": "scenes.npy"}}, "'scenes' is given without 'matrices'"),
+            ({"rsa": {"origin": "a mouse"}}, "'origin' says where 'matrices' come from"),
             ({"rsa": {}}, "'rsa' with 'matrices'"),
             (
                 {"rsa": {}, "transfer": {"sources": ["digits"], "targets": ["digits"]}},
@@ -156,7 +183,7 @@ class TestPlanning:
     def test_a_file_that_is_not_there_is_named(self, files: Path, tmp_path: Path) -> None:
         rsa_part = {"matrices": str(tmp_path / "none.npz"), "scenes": str(files / "scenes.npy")}
         study = load_study(write_study(tmp_path, files, rsa=rsa_part))
-        with pytest.raises(InputError, match=r"'rsa.matrices' is not there: .*none.npz"):
+        with pytest.raises(DataError, match=r"'rsa.matrices' is not there: .*none.npz"):
             make_plan(study, Store(tmp_path / "store"))
 
     def test_networks_that_are_not_to_be_trained_are_not(self, tmp_path: Path, files: Path) -> None:

@@ -68,7 +68,8 @@ def stored(seeds: tuple[int, ...] = (0, 1), conditions: Any = (("baseline", "pla
                 counts = [[8, 2, 0], [4 - seed, seed, 0], [0, 0, 6 if target == "s" else 0]]
                 counts[0] = [10, 0, 0] if variant == "neurn" else counts[0]
                 told = ["The memory was small."] if variant == "neurn" else []
-                results[f"evaluate:{variant} {method} {target} {seed}"] = (evaluated(place, counts, told), {})
+                params = {"model": "m", "network": {"image_size": 8}}
+                results[f"evaluate:{variant} {method} {target} {seed}"] = (evaluated(place, counts, told), params)
                 if seed == 0 and target == "t":
                     layers = {
                         "layer": ["input", "conv"],
@@ -77,6 +78,19 @@ def stored(seeds: tuple[int, ...] = (0, 1), conditions: Any = (("baseline", "pla
                         "units": [3, 8],
                     }
                     results[f"features:{variant} {method}"] = (pd.DataFrame(layers), place)
+    return Stored(results)
+
+
+def with_floors(neighbours: dict[str, float], **changes: Any) -> Stored:
+    """The same runs with a nearest neighbour of each target, and with target t as a shift that NeuRN undoes."""
+    results = stored(**changes)._results
+    for target, accuracy in neighbours.items():
+        rows = [{"layer_variant": name, "nearest_neighbour": accuracy} for name in ("baseline", "neurn")]
+        table = pd.DataFrame(rows).assign(chance=1 / 3, n=14, n_train=300, pixels=16)
+        place = {"source": "s", "target": target, "image_size": 8}
+        results[f"floors:{target}"] = (table, place)
+    shares = {"layer_variant": ["baseline", "neurn"], "share": [1.0, 1e-7], "equal": [False, True], "images": 14}
+    results["invariance:t"] = (pd.DataFrame(shares), {"source": "s", "target": "t", "image_size": 8})
     return Stored(results)
 
 
@@ -112,6 +126,32 @@ def test_with_one_seed_there_is_no_interval_and_the_page_says_so() -> None:
         assert parts[name][["ci_low", "ci_high", "p", "q"]].isna().all(axis=None)
     assert parts["transfer_seeds"]["sd"].isna().all()
     assert "With a single seed" in parts["protocol"] and "single seed" not in gathered(stored())["protocol"]
+
+
+def test_networks_below_a_floor_are_marked_and_judged_by_no_one() -> None:
+    # The baseline reaches 0.70 and 0.75 on s, 8/14 and 9/14 on t.
+    parts = gathered(with_floors({"s": 0.8, "t": 0.5}))
+    floors = parts["transfer_floors"].set_index(["layer_variant", "target"])
+    assert floors.loc[("baseline", "s"), "below"] == "1-nearest neighbour"
+    assert floors.loc[("baseline", "t"), "below"] == "" and floors.loc[("baseline", "t"), "reference"]
+    assert floors.loc[("baseline", "t"), "network"] == pytest.approx((8 / 14 + 9 / 14) / 2)
+    assert not floors.loc[("neurn", "s"), "reference"]
+    assert set(parts["transfer_judged"]["target"]) == {"t"} and set(parts["transfer_overall"]["target"]) == {"s", "t"}
+    both = gathered(with_floors({"s": 0.8, "t": 0.9}))
+    assert both["transfer_judged"] is None and len(both["transfer_overall"])
+
+
+def test_shifts_that_a_layer_undoes_are_handed_on_with_the_reason_where_there_are_no_pairs() -> None:
+    conditions = (("baseline", "plain"), ("neurn", "plain"), ("inner", "plain"))
+    table = gathered(with_floors({}, conditions=conditions))["transfer_invariance"].set_index("layer_variant")
+    assert set(table["target"]) == {"t"} and table["equal"].to_dict() == {
+        "baseline": False,
+        "neurn": True,
+        "inner": False,
+    }
+    assert table.loc["neurn", "reason"] == "" and "not stand in front" in table.loc["inner", "reason"]
+    alone = gathered(stored())["transfer_invariance"]
+    assert alone["share"].isna().all() and alone["reason"].str.startswith("no paired images").all()
 
 
 def test_one_condition_has_nothing_to_be_compared_with() -> None:
@@ -196,9 +236,31 @@ def test_features_are_of_the_first_seed_on_unseen_targets_the_input_first(tiny: 
         assert np.isfinite(table["distance"]).all() and (table["images_source"] == 50).all()
 
 
+def test_floors_and_shifts_are_measured_on_the_images_that_networks_get(tiny: Any) -> None:
+    floors = [tiny.store.read("floors", entry.key) for entry in tiny.store.list("floors")]
+    assert len(floors) == 2
+    for table in floors:
+        assert table["layer_variant"].tolist() == ["baseline", "neurn"]
+        assert (table[["n", "n_train", "pixels"]] == [50, 100, 16]).all(axis=None)
+    (entry,) = tiny.store.list("invariance")
+    shares = tiny.store.read("invariance", entry.key).set_index("layer_variant")
+    assert shares["equal"].to_dict() == {"baseline": False, "neurn": True} and (shares["images"] == 50).all()
+
+
 def test_the_run_has_every_table(tiny: Any) -> None:
     names = {path.stem for path in (tiny.run / "tables").glob("transfer*.csv")}
-    parts = ("seeds", "paired", "overall", "ranks", "recall", "confusion", "calibration", "features")
-    assert names == {"transfer", *(f"transfer_{part}" for part in parts)}
+    parts = (
+        "seeds",
+        "paired",
+        "overall",
+        "ranks",
+        "recall",
+        "confusion",
+        "calibration",
+        "features",
+        "floors",
+        "invariance",
+    )
+    assert names - {"transfer_judged"} == {"transfer", *(f"transfer_{part}" for part in parts)}
     page = (tiny.run / "report.html").read_text()
     assert "training split (train_limit)" in page and "at most 100 images of each source" in page
