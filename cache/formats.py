@@ -60,7 +60,7 @@ def read_datasets(path: Path, groups: Iterable[str]) -> dict[str, xr.Dataset]:
     import xarray as xr
     from zarr.storage import ZipStore
 
-    store = ZipStore(os.fspath(path), mode="r")
+    store: Any = ZipStore(os.fspath(path), mode="r")  # xarray opens it, and does not say so
     try:
         found = {}
         for group in groups:

@@ -268,7 +268,14 @@ def _local_cluster(compute: ComputeConfig) -> Any:
 def _batch_cluster(compute: ComputeConfig, logs: Path | None) -> Any:
     """Return a cluster whose jobs hold one worker that does one task at a time, with ``threads`` processors for it."""
     import dask
-    import dask_jobqueue
+
+    try:
+        import dask_jobqueue
+    except ImportError as error:
+        raise InputError(
+            f"A {compute.cluster} cluster needs dask-jobqueue, which does not import ({error}). "
+            "Install it: pip install dask-jobqueue, or 'neural-alignment[cluster]'."
+        ) from None
 
     def given(name: str) -> list[Any]:
         known = compute.options.get(name) or dask.config.get(f"jobqueue.{compute.cluster}.{name.replace('_', '-')}", [])

@@ -121,7 +121,7 @@ class _Run:
 
     def __init__(self, plan: Planner, store: Store, compute: ComputeConfig, listen: Listener, workers: Workers) -> None:
         self.plan, self.store, self.compute, self.listen, self.workers = plan, store, compute, listen, workers
-        self.site = Site(store.root, compute.device, compute.threads)
+        self.site = Site(store.root, compute.device, compute.threads, compute.modules)
         self.specs: dict[str, TaskSpec] = {}
         self.left: dict[str, Task] = {}  # neither begun nor ended, what should start first at the front
         self.running: dict[str, _Try] = {}  # by the Dask key

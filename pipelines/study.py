@@ -181,9 +181,9 @@ def _check_methods(study: Study) -> None:
 
 
 def _with_modules(study: Study, base: Path) -> Study:
-    """Say where the study's own modules are; a shipped study has none."""
+    """Say where the study's own modules are; a shipped study has none, nor one that says so (``modules: null``)."""
     given = study.compute.modules
-    if given is None and base == STUDIES:
+    if given is None and ("modules" in study.compute.model_fields_set or base == STUDIES):
         return study
     folder = base if given is None else _from(base, given)
     return study.model_copy(update={"compute": study.compute.model_copy(update={"modules": folder})})

@@ -483,13 +483,13 @@ def _complete(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     if "method" in spec.optional:
         complete = complete.assign(method=complete["method"].fillna("plain"))
     if "sees_target" in spec.optional:
-        complete = complete.assign(sees_target=complete["sees_target"].fillna(False).astype(bool))
+        complete = complete.assign(sees_target=complete["sees_target"].eq(True))
     if name == "paired":
         complete = complete.assign(
             layer_variant=complete["layer_variant"].fillna("neurn"), reference=complete["reference"].fillna("baseline")
         )
     if name == "similarity":
-        complete = _layer_order(complete.assign(twin=complete["twin"].fillna(False).astype(bool)))
+        complete = _layer_order(complete.assign(twin=complete["twin"].eq(True)))
     return complete
 
 

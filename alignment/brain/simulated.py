@@ -253,7 +253,7 @@ def _write(folder: Path, parameters: dict[str, Any], progress: Progress) -> None
         records["experiments"].append(experiment_record(who, place))
         records["cells"] += [cell_record(who, place, cell, found) for cell, found in enumerate(metrics)]
         progress(number + 1, total, f"{place.genotype.cre_line} in {place.area}")
-    joined = {name: np.concatenate([part[name] for part in truth]) for name in truth[0]}
+    joined: dict[str, Any] = {name: np.concatenate([part[name] for part in truth]) for name in truth[0]}
     temporary = folder / f".{TRUTH}.{os.getpid()}.tmp.npz"
     np.savez(temporary, **joined)
     temporary.replace(folder / TRUTH)

@@ -161,7 +161,7 @@ def shortlist(similarity: xr.Dataset, k: int = 13) -> pd.DataFrame:
     rows = []
     for index, name in enumerate(names):
         medoid = int(nearest[index])
-        members = [other for other in np.flatnonzero(nearest == medoid) if other != medoid]
+        members = [int(other) for other in np.flatnonzero(nearest == medoid) if other != medoid]
         away = float(distance[index, medoid])
         rows.append(
             {

@@ -88,7 +88,7 @@ class CellScorer:
     def __init__(self, vectors: Array, metrics: tuple[str, ...], *, seed: int, max_pairs: int):
         self.metrics = metrics
         self.cell_metrics = tuple(metric for metric in metrics if metric in CELL_METRICS)
-        self.finite = np.isfinite(vectors).all(axis=1)
+        self.finite: Array = np.all(np.isfinite(vectors), axis=1)
         if not self.finite.any():
             raise fail("neurons", "score_groups", "finite in at least one row", f"no finite row of {len(vectors)}")
         self._vectors = vectors[self.finite]

@@ -234,7 +234,7 @@ def _sides(members: dict[str, Array], a: str, b: str, cube: Array, owner: str) -
     if a == b:
         raise fail("b", owner, f"another group than 'a', {a!r}", b)
     notes = []
-    known = np.isfinite(cube).all(axis=(0, 2))
+    known: Array = np.all(np.isfinite(cube), axis=(0, 2))
     sides = []
     for name in (a, b):
         side = members[name][known[members[name]]]

@@ -110,7 +110,7 @@ def paired_differences(
 
 def _metrics(first: pd.DataFrame, second: pd.DataFrame, metrics: Sequence[str] | None, owner: str) -> list[str]:
     both = [name for name in first.columns if name in second.columns]
-    chosen = [name for name in CELL_METRICS if name in both] if metrics is None else list(metrics)
+    chosen: list[str] = [name for name in CELL_METRICS if name in both] if metrics is None else list(metrics)
     missing = [name for name in chosen if name not in both]
     if missing or not chosen:
         allowed = "columns of both tables"

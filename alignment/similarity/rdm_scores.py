@@ -108,8 +108,8 @@ def score_rdms(
     >>> cells = np.random.default_rng(0).normal(size=(20, 30))
     >>> noisy = cells + np.random.default_rng(1).normal(size=(20, 30))
     >>> found = score_rdms({"early": rdm(noisy[:, :3]), "late": rdm(noisy)}, {"VISp L2/3": rdm(cells)})
-    >>> found.best.loc[0, ["layer", "p"]].tolist()
-    ['late', 0.000999000999000999]
+    >>> found.best.loc[0, "layer"], float(found.best.loc[0, "p"])
+    ('late', 0.000999000999000999)
     """
     for name, value, low in (
         ("bootstraps", bootstraps, 100),
@@ -346,7 +346,7 @@ class _Ranked:
     """Upper triangles in their order, so that a resample's ranks are running sums of its weights."""
 
     def __init__(self, values: Array) -> None:
-        self.valid = np.isfinite(values).all(axis=1)
+        self.valid: Array = np.all(np.isfinite(values), axis=1)
         self.levels = []
         for row in values:
             _, level = np.unique(row, return_inverse=True)

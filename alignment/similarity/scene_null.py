@@ -111,7 +111,7 @@ def scene_null_table(observed: pd.DataFrame, null: Array, layers: Sequence[str],
     shape = (len(layers), len(groups), len(metrics))
     if null.ndim != 4 or null.shape[1:] != shape:
         raise fail("null", "scene_null_table", f"an array (shuffle, {', '.join(map(str, shape))})", null.shape)
-    index = pd.MultiIndex.from_product([layers, groups, metrics], names=["layer", "group", "metric"])
+    index = pd.MultiIndex.from_product([list(layers), list(groups), list(metrics)], names=["layer", "group", "metric"])
     values = observed.set_index(["layer", "group", "metric"])["value"].reindex(index).to_numpy().reshape(shape)
     columns = np.full((len(_COLUMNS), *shape), np.nan)
     for at, metric in enumerate(metrics):

@@ -142,7 +142,7 @@ def create_method(name: str, **options: Any) -> Method:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"The method '{name}' cannot be imported: {error}. Its file must lie beside the study or on the path."
+            f"The method '{name}' cannot be imported: {error}. It must lie beside the study or on the Python path."
         ) from error
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise InputError(f"The method '{name}' must be a subclass of alignment.transfer.Method. Got {found!r} instead.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,12 @@ def fail(inputs: Any, params: Any, context: Any) -> Any:
     raise ValueError("a failure of its own")
 
 
-NAMES = ("draw", "wait", "die", "fail")
+def borrow(inputs: Any, params: Any, context: Any) -> Any:
+    """Import a person's own module, and say where the path ends."""
+    module = importlib.import_module(params["module"])
+    return {"value": module.VALUE, "last": sys.path[-1]}
+
+
+NAMES = ("draw", "wait", "die", "fail", "borrow")
 MADE = {f"worker_{name}": Stage(f"worker_{name}", 1, f"worker_stages:{name}", name) for name in NAMES}
 STAGES.update(MADE)

@@ -57,7 +57,7 @@ def load(module: str = _DATA_SET) -> Any:
     module
     """
     if not hasattr(np, "VisibleDeprecationWarning"):
-        np.VisibleDeprecationWarning = import_module("numpy.exceptions").VisibleDeprecationWarning  # type: ignore[misc]
+        setattr(np, "VisibleDeprecationWarning", import_module("numpy.exceptions").VisibleDeprecationWarning)  # noqa: B010
     for name, successor in (("string_", np.bytes_), ("NaN", np.nan)):
         if not hasattr(np, name):
             setattr(np, name, successor)

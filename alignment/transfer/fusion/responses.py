@@ -197,7 +197,7 @@ def pairs_from_cells(
     check_choice(by, "by", "pairs_from_cells", ROI_BY)
     values = np.asarray(responses, np.float32)
     means = values if values.ndim == 2 else _trial_means(values)
-    good = np.isfinite(means).all(axis=1)
+    good = np.all(np.isfinite(means), axis=1)
     good[good] &= np.ptp(means[good], axis=1) > 0
     if not good.any():
         raise DataError(f"No cell of {name} has a response to every scene: there is nothing to encode.")
@@ -205,7 +205,7 @@ def pairs_from_cells(
     for key in keys:
         if len(labels[key]) != len(means):
             raise fail("labels", "pairs_from_cells", f"one {key} a cell ({len(means)})", len(labels[key]))
-    words = [" ".join(_short(str(labels[key][cell])) for key in keys) for cell in np.flatnonzero(good)]
+    words = [" ".join(_short(str(labels[key][int(cell)])) for key in keys) for cell in np.flatnonzero(good)]
     rois, roi = np.unique(words, return_inverse=True)
     kinds = np.asarray(labels["neuron_class"])[good]
     classes = tuple(_common(kinds[roi == number]) for number in range(len(rois)))
