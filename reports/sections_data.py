@@ -115,7 +115,10 @@ def citation_section(data: ReportData) -> Section:
     if not data.has_neurons:
         cited = tuple(entry for entry in CITATIONS if entry not in ALLEN_CITATIONS)
         lead = "What the similarity matrices ask to be cited stands in their origin, at the top of the page."
-        lead = lead if data.has_brain else "No neurons are part of this study; these are the methods' sources."
+        if data.has("fusion"):
+            lead = "The section on fusion says whose responses are fused; these are the methods' sources."
+        elif not data.has_brain:
+            lead = "No neurons are part of this study; these are the methods' sources."
     elif data.simulated:
         lead = (
             "The neurons are simulated, so no recordings of the Allen Institute are shown; their format, "
