@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ __all__ = [
 PROVENANCE = "provenance.json"
 QUARANTINE = ".quarantine"  # damaged results, by stage; nothing in it is ever read as a result
 TEMPORARY = ".tmp-"
+_LOOKS, _QUIET_LOOKS, _PAUSE = 60, 4, 0.05  # how often a failed write is looked after, and seconds between
 _STAGE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 # What a disk, not a program, is to blame for: full, read-only, over quota or file size, not ours, no folder.
@@ -104,10 +106,27 @@ def temporary(parent: Path, purpose: str) -> Iterator[Path]:
         try:
             folder.mkdir()
             yield folder
+        except BaseException:
+            _clear(folder)
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):  # Windows refuses while it is open; prune takes it later
                 lock_file.unlink(missing_ok=True)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the folder of a failed write, again while threads of the library that wrote still put files into it."""
+    absent = 0
+    for _ in range(_LOOKS):
+        if folder.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            absent = 0
+        else:
+            absent += 1
+        if absent == _QUIET_LOOKS:
+            return
+        time.sleep(_PAUSE)
 
 
 def leftovers(parent: Path) -> Iterator[Path]:
